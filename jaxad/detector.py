@@ -1,0 +1,129 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The interface of every detector: a small tuple of pure functions.
+
+A method is a factory with keyword arguments, like an optax transformation, and
+returns a `Detector`. Data, training loop, checkpoints, metrics, plots and
+command line are written once, against this file, and never against a method:
+
+    detector = jaxad.differnet(n_blocks=8, clamp=3.0, learning_rate=2e-4)
+    state = detector.init(jax.random.key(0), batch)
+    for phase in detector.phases:
+      state, metrics = phase.update(state, batch)
+    scores = detector.score(state, batch["x"], jax.random.key(1))
+
+A batch is a dict of arrays:
+
+    x       [B, H, W, C] uint8 in 0..255, or float32 in [0, 1]; table rows and
+            spectra are [B, D] float32
+    weight  [B] float32, 1 for an example and 0 for the padding of a last,
+            smaller batch; missing means all ones
+    label   [B] int32, 0 normal and 1 anomalous; only where a method may see it
+    mask    [B, H, W] uint8, 1 on defect pixels; at evaluation only
+
+How to write the next method, in one file `jaxad/methods/<name>.py`:
+
+1.  Networks, losses and the update in the order of the paper; every keyword of
+    the factory is a hyper-parameter named as in the paper.
+2.  `init(key, batch)` reads shapes from one batch and returns a `State`.
+3.  Write the training step as a pure `step(state, batch, draws)`, where `draws`
+    holds every random number that it uses. `update(state, batch)` only splits
+    `state.key`, makes the draws and calls it. The equivalence test calls
+    `step` with recorded draws. All players of a min-max game move within one
+    update, in the order of the paper.
+4.  The range that a network wants ([-1, 1], ImageNet mean and deviation) and
+    all augmentation are the method's own, inside jit.
+5.  `score` returns one number per example, higher = more anomalous, that does
+    not depend on the other rows of the batch.
+6.  Add the factory to `METHODS` in `jaxad/methods/__init__.py`, a file in
+    `configs/`, and `tests/equivalence/test_<name>.py`.
+
+A method imports networks, layers, losses and optimisers; never another method,
+the data code or the loop.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class State:
+  """All that a checkpoint holds; a pytree.
+
+  Attributes:
+    step: int32 scalar, the updates done so far, over all phases.
+    key: typed PRNG key; every update replaces it.
+    params: trainable and frozen parameters, a nested dict.
+    batch_stats: running statistics of normalisation layers, or {}.
+    opt_state: optax state of all players.
+    extras: what else a method keeps (a fitted density, reference features).
+  """
+
+  step: jax.Array
+  key: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  extras: Any
+
+
+class Scores(NamedTuple):
+  """What a detector says of a batch; higher = more anomalous, everywhere.
+
+  Attributes:
+    image: [B] float32, the score of each example.
+    map: [B, H, W] float32, the score of each pixel, or None.
+    parts: named [B] float32 terms of the score, for the curious.
+  """
+
+  image: jax.Array
+  map: jax.Array | None = None
+  parts: dict[str, jax.Array] = {}
+
+
+class Phase(NamedTuple):
+  """One stage of training; most methods have a single one.
+
+  Attributes:
+    name: "flow", "gan", "encoder", ...
+    update: `(state, batch) -> (state, metrics)`, one complete training step
+      with every player in it. Metrics are scalars; "loss" is always there.
+    share: the part of the training budget that this phase gets; the shares of
+      a detector's phases are normalised to sum to one.
+    fit: `(state, batches) -> state`, what is fitted on the normal training data
+      when the phase ends (an iterable of batches, one pass), or None.
+  """
+
+  name: str
+  update: Callable[[State, Batch], tuple[State, Metrics]]
+  share: float = 1.0
+  fit: Callable[[State, Any], State] | None = None
+
+
+class Detector(NamedTuple):
+  """A detector: pure functions over an explicit `State`.
+
+  Attributes:
+    init: `(key, batch) -> State`; shapes and dtypes come from the batch.
+    phases: what to train, in order.
+    score: `(state, x, key) -> Scores`, jit-able. `key` matters only where the
+      method draws at test time.
+    localize: `(state, x, key) -> Scores` with `map`, for methods whose map
+      costs much more than their score (DifferNet's needs gradients of the
+      pixels). None where `score` returns the map, or where there is none.
+    embed: `(state, x, key) -> [B, V, D]`, the frozen part of a method: features
+      of V random views of each example, or of the fixed views that `score` uses
+      where key is None. `update` and `score` take them in place of `x`, so a
+      loop may compute them once. None where nothing is frozen.
+  """
+
+  init: Callable[[jax.Array, Batch], State]
+  phases: tuple[Phase, ...]
+  score: Callable[[State, jax.Array, jax.Array], Scores]
+  localize: Callable[[State, jax.Array, jax.Array], Scores] | None = None
+  embed: Callable[[State, jax.Array, jax.Array | None], jax.Array] | None = None

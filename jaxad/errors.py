@@ -1,0 +1,11 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The one exception that a user's mistake raises."""
+
+
+class InputError(ValueError):
+  """Something the user gave is wrong: a file, a key, a value.
+
+  The message is one line that names the thing, says what was expected and how
+  to mend it. `python -m jaxad.run` prints it without a traceback and exits
+  with code 2.
+  """
