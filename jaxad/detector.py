@@ -26,10 +26,10 @@ How to write the next method, in one file `jaxad/methods/<name>.py`:
     the factory is a hyper-parameter named as in the paper.
 2.  `init(key, batch)` reads shapes from one batch and returns a `State`.
 3.  Write the training step as a pure `step(state, batch, draws)`, where `draws`
-    holds every random number that it uses. `update(state, batch)` only splits
-    `state.key`, makes the draws and calls it. The equivalence test calls
-    `step` with recorded draws. All players of a min-max game move within one
-    update, in the order of the paper.
+    holds every random number that it uses, made by `draw(key, batch)`. All
+    players of a min-max game move within one step, in the order of the paper.
+    `Phase.update` is the shell around the two; the equivalence test calls
+    `step` with recorded draws.
 4.  The range that a network wants ([-1, 1], ImageNet mean and deviation) and
     all augmentation are the method's own, inside jit.
 5.  `score` returns one number per example, higher = more anomalous, that does
@@ -91,8 +91,11 @@ class Phase(NamedTuple):
 
   Attributes:
     name: "flow", "gan", "encoder", ...
-    update: `(state, batch) -> (state, metrics)`, one complete training step
-      with every player in it. Metrics are scalars; "loss" is always there.
+    step: `(state, batch, draws) -> (state, metrics)`, one complete training
+      step with every player in it, without randomness of its own. Metrics are
+      scalars; "loss" is always there.
+    draw: `(key, batch) -> draws`, all random numbers of one step, or None for a
+      step without any (it gets None).
     share: the part of the training budget that this phase gets; the shares of
       a detector's phases are normalised to sum to one.
     fit: `(state, batches) -> state`, what is fitted on the normal training data
@@ -100,9 +103,17 @@ class Phase(NamedTuple):
   """
 
   name: str
-  update: Callable[[State, Batch], tuple[State, Metrics]]
+  step: Callable[[State, Batch, Any], tuple[State, Metrics]]
+  draw: Callable[[jax.Array, Batch], Any] | None = None
   share: float = 1.0
   fit: Callable[[State, Any], State] | None = None
+
+  def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+    """One training step: splits the key, draws, steps and counts."""
+    key, draw_key = jax.random.split(state.key)
+    draws = self.draw(draw_key, batch) if self.draw else None
+    state = state.replace(key=key, step=state.step + 1)
+    return self.step(state, batch, draws)
 
 
 class Detector(NamedTuple):

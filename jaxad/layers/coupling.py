@@ -146,7 +146,7 @@ class Flow(nn.Module):
   clamp_constant: float = CLAMP_CONSTANTS["code"]
 
   def setup(self):
-    self.couplings = [
+    self.coupling = [
       Coupling(
         self.dim,
         self.hidden,
@@ -160,16 +160,16 @@ class Flow(nn.Module):
   def __call__(self, y):
     """y [B, dim] to (z [B, dim], log|det dz/dy| [B]), in one pass."""
     logdet = jnp.zeros(y.shape[:1], y.dtype)
-    for k, coupling in enumerate(self.couplings):
-      y, block_logdet = coupling(y[:, permutation(k, self.dim)])
+    for k, block in enumerate(self.coupling):
+      y, block_logdet = block(y[:, permutation(k, self.dim)])
       logdet += block_logdet
     return y, logdet
 
   def inverse(self, z):
     """z [B, dim] to (y [B, dim], log|det dy/dz| [B]): a sample of y."""
     logdet = jnp.zeros(z.shape[:1], z.dtype)
-    for k, coupling in reversed(list(enumerate(self.couplings))):
-      z, block_logdet = coupling.inverse(z)
+    for k, block in reversed(list(enumerate(self.coupling))):
+      z, block_logdet = block.inverse(z)
       z = z[:, np.argsort(permutation(k, self.dim))]
       logdet += block_logdet
     return z, logdet

@@ -1,0 +1,113 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Checkpoints of a run: the state and where in the data it stands (orbax)."""
+
+import contextlib
+import errno
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+
+from jaxad.detector import State
+from jaxad.errors import InputError
+
+
+class Checkpoints:
+  """The checkpoints in one folder, each written whole or not at all.
+
+  Args:
+    folder: where they go; made when the first one is saved.
+    keep: how many of the newest stay.
+  """
+
+  def __init__(self, folder: str | pathlib.Path, keep: int = 2):
+    # Orbax takes a relative path from wherever the process stands later.
+    self._folder = pathlib.Path(folder).resolve()
+    self._keep = keep
+    self._open_manager = None
+
+  @property
+  def _manager(self):
+    if self._open_manager is None:
+      options = ocp.CheckpointManagerOptions(max_to_keep=self._keep)
+      self._open_manager = ocp.CheckpointManager(self._folder, options=options)
+    return self._open_manager
+
+  def latest_step(self) -> int | None:
+    """Step of the newest whole checkpoint, None where there is none."""
+    return self._manager.latest_step() if self._folder.is_dir() else None
+
+  def save(self, state: State, position: dict) -> None:
+    """Writes the state and returns when it is on disk.
+
+    It waits, because the next training step donates the state's buffers and
+    because a run that is killed afterwards must find it.
+
+    Args:
+      state: what to save; a step that is there already is left alone.
+      position: plain JSON values that go with it.
+
+    Raises:
+      InputError: the disk is full or the folder cannot be written.
+    """
+    step = int(state.step)
+    if step == self.latest_step():
+      return
+    with _disk_errors(self._folder):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          position=ocp.args.JsonSave(position),
+        ),
+      )
+      self._manager.wait_until_finished()
+
+  def restore(self, like: State, step: int | None = None):
+    """Reads a checkpoint.
+
+    Args:
+      like: a state of the same structure; arrays come back with its dtypes and
+        shardings.
+      step: which one; None is the newest.
+
+    Returns:
+      The state and its position.
+    """
+    step = self.latest_step() if step is None else step
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    restored = self._manager.restore(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract),
+        position=ocp.args.JsonRestore(),
+      ),
+    )
+    return restored.state, restored.position
+
+  def close(self) -> None:
+    if self._open_manager is not None:
+      self._open_manager.close()
+      self._open_manager = None
+
+
+@contextlib.contextmanager
+def _disk_errors(folder):
+  """Turns a full or read-only disk into one line that says so."""
+  try:
+    yield
+  except Exception as error:
+    # Orbax and TensorStore wrap the system's error in types of their own.
+    text = f"{error} {error.__cause__ or ''}"
+    full = getattr(error, "errno", None) == errno.ENOSPC
+    if full or "No space left" in text or "ENOSPC" in text:
+      raise InputError(
+        f"the disk is full: no room for a checkpoint in {folder}; free some "
+        "space and continue with --resume (the last whole checkpoint is kept)."
+      ) from error
+    if isinstance(error, PermissionError) or "Permission denied" in text:
+      raise InputError(
+        f"cannot write checkpoints to {folder}: permission denied; choose "
+        "another --workdir."
+      ) from error
+    raise

@@ -1,0 +1,152 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The fields of a run's configuration, the same for every method.
+
+A file in `configs/` has a function `get_config(preset)` that takes `base(...)`
+and sets what its method and data need. `preset` is what follows the colon in
+`--config FILE:DATASET/SUBSET`, or None.
+"""
+
+import ast
+import importlib.util
+import inspect
+import pathlib
+
+from ml_collections import ConfigDict
+
+from jaxad.errors import InputError
+from jaxad.methods import METHODS
+
+
+def base(method: str) -> ConfigDict:
+  """All fields with their defaults; `detector` is the factory's keywords."""
+  return ConfigDict(
+    {
+      "method": method,
+      "seed": 0,
+      "data": {
+        "name": "textures",
+        "subset": None,  # category or class, where a data set has several
+        "root": None,  # folder of the files, where a data set needs one
+        "image_size": 256,  # pixels, square
+        "unreadable": "error",  # or "skip": what to do with a broken image
+        # Part of the normal training images that is kept from training, for
+        # the threshold. With 0 it comes from training images.
+        "holdout": 0.0,
+        "options": {},  # further keywords of the data set
+      },
+      "train": {
+        "epochs": 1,
+        "steps": None,  # in place of epochs
+        "batch_size": 32,
+        "drop_remainder": False,  # drop a last, smaller batch, or pad it
+        # Views of each image whose frozen features are computed once; 0
+        # draws new views in every step, as papers do.
+        "cached_views": 0,
+        "steps_per_dispatch": None,  # None: 1 on CPU, 16 on accelerators
+        "log_every": 10,  # steps
+        "checkpoint_every": None,  # steps; None: ten in a training
+      },
+      "eval": {
+        "batch_size": 8,
+        "every": None,  # epochs; None: after training only
+        "select": "last",  # or "best_on_test": optimistic, see docs
+        "threshold": "quantile",  # or "max", "sigma", "kde"
+        "threshold_value": None,  # the rule's parameter; None: its default
+        "threshold_images": 200,  # at most, where they are training images
+        # Pixel maps: "all" test images if there are masks to compare them
+        # with, those on the "sheet" of the report, or "none".
+        "maps": "all",
+        "nearest_neighbour": False,  # score the frozen features this way too
+      },
+      "detector": {
+        name: parameter.default
+        for name, parameter in inspect.signature(
+          METHODS[method]
+        ).parameters.items()
+      },
+    }
+  )
+
+
+def load(path_and_preset: str) -> ConfigDict:
+  """Reads `FILE[:DATASET[/SUBSET]]`.
+
+  Raises:
+    InputError: no such file, or it has no `get_config`.
+  """
+  path, _, preset = path_and_preset.partition(":")
+  if not pathlib.Path(path).is_file():
+    raise InputError(
+      f"--config {path}: no such file; give a file such as "
+      "configs/differnet.py."
+    )
+  spec = importlib.util.spec_from_file_location("config", path)
+  if spec is None:
+    raise InputError(f"--config {path}: not a Python file (*.py).")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, "get_config"):
+    raise InputError(f"--config {path}: it defines no get_config(preset).")
+  return module.get_config(preset or None)
+
+
+def override(config: ConfigDict, name: str, text: str) -> None:
+  """Sets one field, as `--config.train.epochs=3` does.
+
+  Args:
+    config: changed in place.
+    name: path of the field, "train.epochs".
+    text: the value as a Python literal, or else a plain string.
+
+  Raises:
+    InputError: an unknown field, or a value of another type.
+  """
+  *parents, leaf = name.split(".")
+  node = config
+  for parent in parents:
+    node = node.get(parent) if isinstance(node, ConfigDict) else None
+  full = f"config.{name}"
+  if not isinstance(node, ConfigDict):
+    raise InputError(f"{full}: no such field; the groups are {_names(config)}.")
+  new_option = parents == ["data", "options"]
+  if leaf not in node and not new_option:
+    where = ".".join(["config", *parents])
+    raise InputError(f"{full}: no such field; {where} has {_names(node)}.")
+  current = node.get(leaf)
+  if isinstance(current, ConfigDict):
+    raise InputError(f"{full} is a group; set one of {_names(current)} in it.")
+  node[leaf] = _parse(full, text, current)
+
+
+def _parse(name, text, current):
+  try:
+    value = ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+  if current is None or value is None:
+    return value
+  kind = type(current)
+  if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  if kind is str:
+    return text
+  if type(value) is not kind:
+    raise InputError(f"{name}={text}: expected {kind.__name__}.")
+  return value
+
+
+def _names(node):
+  return ", ".join(sorted(node))
+
+
+def first_difference(a: dict, b: dict, prefix: str = "config") -> str | None:
+  """Describes the first field in which two nested dicts differ, or None."""
+  for key in sorted(a.keys() | b.keys()):
+    name, left, right = f"{prefix}.{key}", a.get(key), b.get(key)
+    if isinstance(left, dict) and isinstance(right, dict):
+      found = first_difference(left, right, name)
+      if found:
+        return found
+    elif left != right:
+      return f"{name} is {left!r} there and {right!r} here"
+  return None

@@ -1,0 +1,54 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""TensorFlow as this package needs it: quiet, late, and on the CPU."""
+
+import functools
+import os
+
+
+@functools.cache
+def tensorflow():
+  """The `tensorflow` module; the first call imports it and takes seconds.
+
+  TensorFlow only runs the input pipeline, so accelerators are hidden from it:
+  else it would take memory on them that JAX needs.
+  """
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  # No TensorFlow arithmetic is used; this only silences the oneDNN message.
+  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+  import tensorflow as tf
+
+  for kind in ("GPU", "TPU"):
+    try:
+      tf.config.set_visible_devices([], kind)
+    except RuntimeError:
+      # The program has used TensorFlow before and decided for itself.
+      pass
+  return tf
+
+
+def parallel_map(dataset, function):
+  """Maps over a tf.data set in parallel, in order, on threads of its own.
+
+  TensorFlow's own pools are as large as the machine and would compete with
+  XLA on a CPU.
+
+  Args:
+    dataset: a tf.data.Dataset.
+    function: from a tensor to tensors.
+
+  Returns:
+    The mapped data set; a few elements are computed ahead of their use.
+  """
+  tf = tensorflow()
+  options = tf.data.Options()
+  options.deterministic = True
+  options.threading.private_threadpool_size = min(16, os.cpu_count() or 1)
+  options.threading.max_intra_op_parallelism = 1
+  return (
+    dataset.map(
+      tf.autograph.experimental.do_not_convert(function),
+      num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    .prefetch(tf.data.AUTOTUNE)
+    .with_options(options)
+  )

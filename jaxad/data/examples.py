@@ -1,0 +1,68 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""What every data source gives: two splits of decoded examples.
+
+Nothing here, and nothing else in this package, imports TensorFlow when it is
+imported; that takes seconds and happens inside `load` and `batches`.
+"""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+  """One split, decoded.
+
+  Attributes:
+    x: uint8 [N, H, W, 3], or any [N, ...] array (feature rows).
+    label: int32 [N]; 0 normal, 1 anomalous.
+    id: stable unique names, the paths relative to the root; sorted.
+    kind: "good" or the kind of defect, N of them.
+    mask: uint8 [N, H, W], 1 on defect pixels, all 0 for normal examples; None
+      where no masks exist.
+  """
+
+  x: np.ndarray
+  label: np.ndarray
+  id: tuple[str, ...]
+  kind: tuple[str, ...]
+  mask: np.ndarray | None
+
+
+class Dataset(NamedTuple):
+  """The splits of one data set.
+
+  Attributes:
+    train: normal examples only.
+    test: normal and anomalous examples; normal alone where a folder has
+      nothing else, and then there is no AUROC.
+  """
+
+  train: Examples
+  test: Examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """One image that is still to be decoded.
+
+  Attributes:
+    split: "train" or "test".
+    id: as in `Examples`.
+    kind: as in `Examples`; "good" is normal, every other kind anomalous.
+    image: a path, or the bytes of an image file.
+    mask: the same for the defect's mask; None where it has none.
+  """
+
+  split: str
+  id: str
+  kind: str
+  image: pathlib.Path | bytes
+  mask: pathlib.Path | bytes | None = None
+
+  @property
+  def label(self) -> int:
+    return int(self.kind != "good")

@@ -1,0 +1,167 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Folders of images, in the MVTec AD layout or a plain one.
+
+MVTec layout:                       plain layout:
+
+    train/good/*.png                    good/*.png
+    test/good/*.png                     <any other name>/*.png
+    test/<defect>/*.png                 ground_truth/<name>/*_mask.png
+    ground_truth/<defect>/*_mask.png
+
+`ground_truth` is optional. In the plain layout part of the good images is held
+out for the test, and they may also lie directly in the root where there is
+nothing else. Only directories count: stray files beside them, hidden files and
+what is not an image are ignored.
+
+The files are read where they are: a prepared copy would go stale as soon as the
+user adds an image, and needs the disk space twice.
+"""
+
+import pathlib
+
+import numpy as np
+
+from jaxad.data.examples import Item
+from jaxad.data.images import SUFFIXES, is_image
+from jaxad.errors import InputError
+
+MVTEC_CATEGORIES = (
+  "bottle",
+  "cable",
+  "capsule",
+  "carpet",
+  "grid",
+  "hazelnut",
+  "leather",
+  "metal_nut",
+  "pill",
+  "screw",
+  "tile",
+  "toothbrush",
+  "transistor",
+  "wood",
+  "zipper",
+)
+
+LAYOUTS = (
+  "expected train/good/, test/good/ and test/<defect>/, or good/ and "
+  "<defect>/, with images in them (" + " ".join(SUFFIXES) + ")"
+)
+
+
+def scan(
+  root: pathlib.Path, *, seed: int = 0, test_fraction: float = 0.2
+) -> list[Item]:
+  """Finds the images of a folder in either layout, without reading them.
+
+  Args:
+    root: the folder.
+    seed: draws the good images held out, in the plain layout.
+    test_fraction: which share of the good images is held out, in (0, 1); at
+      least one image is, and at least one is left to train on.
+
+  Raises:
+    InputError: no such folder, no images, no good images, or a defect without
+      its mask.
+  """
+  if (root / "train").is_dir() or (root / "test").is_dir():
+    return scan_mvtec(root)
+  if not 0 < test_fraction < 1:
+    raise InputError(
+      f"data.test_fraction is {test_fraction}; expected a number between 0 "
+      "and 1, such as 0.2"
+    )
+  good, bad = _plain(root)
+  if len(good) < 2:
+    raise InputError(
+      f"{root} has one good image; expected two or more, to train on and to "
+      "hold out for the test"
+    )
+  held_out = min(max(round(test_fraction * len(good)), 1), len(good) - 1)
+  order = np.random.default_rng(seed).permutation(len(good))
+  split = np.full(len(good), "train", dtype="<U5")
+  split[order[:held_out]] = "test"
+  items = [
+    Item(str(s), _id(path, root), "good", path)
+    for s, path in zip(split, good, strict=True)
+  ]
+  return items + bad
+
+
+def _plain(root):
+  """The paths of the good images and the items of the bad ones."""
+  kinds = [d for d in folders(root) if d.name != "ground_truth"]
+  loose = images(root)
+  bad = [d for d in kinds if d.name != "good" and images(d)]
+  if (root / "good").is_dir():
+    good = images(root / "good")
+  elif loose and not bad:
+    good = loose
+  else:
+    good = []
+  if not good:
+    found = "no good images" if bad else "no images"
+    raise InputError(f"{root} has {found}; {LAYOUTS}")
+  return good, [item for d in bad for item in _defects(root, d)]
+
+
+def scan_mvtec(root: pathlib.Path) -> list[Item]:
+  """Finds the images of one MVTec AD category, without reading them.
+
+  Raises:
+    InputError: no such folder, no images, no good images to train on, or a
+      defect without its mask.
+  """
+  train = root / "train" / "good"
+  items = [Item("train", _id(p, root), "good", p) for p in images(train)]
+  if not items:
+    raise InputError(f"no images in {train}; {LAYOUTS}")
+  test = root / "test"
+  for folder in folders(test):
+    if folder.name == "good":
+      paths = images(folder)
+      items += [Item("test", _id(p, root), "good", p) for p in paths]
+    else:
+      items += _defects(root, folder)
+  if all(item.split == "train" for item in items):
+    raise InputError(f"no images in the folders of {test}; {LAYOUTS}")
+  return items
+
+
+def _defects(root, folder):
+  """Items of the images of one kind of defect, with masks where there are."""
+  truth = root / "ground_truth"
+  masks = {path.stem: path for path in images(truth / folder.name)}
+  items = []
+  for path in images(folder):
+    mask = masks.get(f"{path.stem}_mask", masks.get(path.stem))
+    if mask is None and truth.is_dir():
+      raise InputError(
+        f"{_id(path, root)} has no mask; expected {truth / folder.name}/"
+        f"{path.stem}_mask.png: add it, or move ground_truth away to go "
+        "without masks"
+      )
+    items.append(Item("test", _id(path, root), folder.name, path, mask))
+  return items
+
+
+def folders(parent: pathlib.Path) -> list[pathlib.Path]:
+  """The folders in `parent` by name, without hidden ones; none if it is none.
+
+  Links are followed.
+  """
+  if not parent.is_dir():
+    return []
+  found = (p for p in parent.iterdir() if p.is_dir())
+  return sorted(p for p in found if not p.name.startswith("."))
+
+
+def images(parent: pathlib.Path) -> list[pathlib.Path]:
+  """The image files directly in `parent` by name; none if it is no folder."""
+  if not parent.is_dir():
+    return []
+  return sorted(p for p in parent.iterdir() if is_image(p) and p.is_file())
+
+
+def _id(path, root):
+  return path.relative_to(root).as_posix()

@@ -1,0 +1,246 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""From image files to uint8 arrays, once."""
+
+import io
+import operator
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from jaxad.data import _tf
+from jaxad.data.examples import Dataset, Examples, Item
+from jaxad.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+UNREADABLE = ("error", "skip")
+
+# How many names a message lists.
+_SHOWN = 3
+
+
+def is_image(path: pathlib.Path) -> bool:
+  """Whether the name is that of an image file, and not a hidden one."""
+  return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def side(image_size) -> int:
+  """Checks `image_size`, an int or two equal ones, and returns the int.
+
+  Raises:
+    InputError: it is not a positive int, or not a square.
+  """
+  try:
+    if isinstance(image_size, Sequence) and not isinstance(image_size, str):
+      height, width = (operator.index(length) for length in image_size)
+    else:
+      height = width = operator.index(image_size)
+  except (TypeError, ValueError):
+    raise InputError(
+      f"data.image_size is {image_size!r}; expected a positive int such as 256"
+    ) from None
+  if height != width:
+    raise InputError(
+      f"data.image_size is {tuple(image_size)}; expected a square, such as "
+      f"{max(height, width)}, because image pyramids and rotations need one"
+    )
+  if height <= 0:
+    raise InputError(
+      f"data.image_size is {image_size!r}; expected a positive int such as 256"
+    )
+  return height
+
+
+def decode(source: pathlib.Path | str | bytes, image_size: int) -> np.ndarray:
+  """Reads an image as RGB and resizes it to a square.
+
+  Grey, 1-bit, palette, CMYK and 16-bit grey images become 8-bit RGB; 16 bits
+  are scaled by 1/257, with rounding. (Pillow itself reads 16-bit RGB as 8-bit.)
+  Transparency is dropped, not blended. The orientation of the EXIF data is
+  applied. The resize is Pillow's antialiased bilinear one; the aspect ratio is
+  not kept.
+
+  Args:
+    source: a path, or the bytes of an image file.
+    image_size: side of the result in pixels.
+
+  Returns:
+    uint8 [image_size, image_size, 3].
+
+  Raises:
+    InputError: the image is unreadable; the message does not name it where
+      `source` is bytes.
+  """
+  image = _open(source, "RGB")
+  if image.mode != "RGB":
+    values = (np.asarray(image).astype(np.uint32) + 128) // 257
+    image = Image.fromarray(values.astype(np.uint8)).convert("RGB")
+  size = (image_size, image_size)
+  return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+
+
+def decode_mask(
+  source: pathlib.Path | str | bytes, image_size: int
+) -> np.ndarray:
+  """Reads a mask: 1 where its grey value exceeds 127, or is 1 of {0, 1}.
+
+  Args:
+    source: a path, or the bytes of an image file of any mode.
+    image_size: side of the result in pixels; the resize is nearest-neighbour.
+
+  Returns:
+    uint8 [image_size, image_size] of 0 and 1.
+
+  Raises:
+    InputError: the mask is unreadable.
+  """
+  values = np.asarray(_open(source, "L"))
+  top = values.max(initial=0)
+  # A 16-bit file may hold 8-bit values.
+  threshold = 0 if top <= 1 else 127 if top <= 255 else 127 * 257
+  mask = Image.fromarray((values > threshold).astype(np.uint8))
+  size = (image_size, image_size)
+  return np.asarray(mask.resize(size, Image.Resampling.NEAREST))
+
+
+def _open(source, mode):
+  """A loaded, upright image of `mode`, or one of 16-bit grey."""
+  try:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with Image.open(file) as opened:
+      image = ImageOps.exif_transpose(opened)
+    # Pillow would warn of it, or blend it in.
+    image.info.pop("transparency", None)
+    if image.mode != mode and not _is_deep(image):
+      image = image.convert(mode)
+  except MemoryError:
+    raise
+  except Exception as error:  # Pillow's readers raise nearly anything.
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, Image.UnidentifiedImageError):
+      reason = "empty file" if _is_empty(source) else "not an image file"
+    raise InputError(_where(source) + reason) from None
+  if _is_deep(image):
+    low, high = np.asarray(image).min(), np.asarray(image).max()
+    if image.mode == "F" or low < 0 or high > 65535:
+      raise InputError(
+        f"{_where(source)}pixels of mode {image.mode!r} from {low} to {high}; "
+        "expected 8 or 16 bits a channel"
+      )
+  return image
+
+
+def _is_deep(image):
+  """Whether the pixels are grey of more than 8 bits."""
+  return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _where(source):
+  return "" if isinstance(source, bytes) else f"{source}: "
+
+
+def _is_empty(source):
+  if isinstance(source, bytes):
+    return not source
+  return pathlib.Path(source).stat().st_size == 0
+
+
+def read(items: Sequence[Item], image_size: int, unreadable: str) -> Dataset:
+  """Decodes all items, in parallel, and sorts them by split and id.
+
+  Args:
+    items: in any order.
+    image_size: side of the decoded images in pixels.
+    unreadable: "error", or "skip" to go on without the images that cannot be
+      read, with one line on stderr. An unreadable mask is always an error: to
+      go on without it would falsify the pixel measures.
+
+  Returns:
+    The data set; `mask` of a split is None where none of its items has one.
+
+  Raises:
+    InputError: an image or a mask is unreadable; the first one is named.
+  """
+  tf = _tf.tensorflow()
+  items = sorted(items, key=lambda item: (item.split, item.id))
+  shape = (image_size, image_size)
+
+  def decode_row(row):
+    """(image, mask, what is wrong with the image, with the mask)."""
+    item = items[row]
+    image, mask = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
+    try:
+      image = decode(item.image, image_size)
+    except InputError as error:
+      return image, mask, str(error).encode(), b""
+    try:
+      if item.mask is not None:
+        mask = decode_mask(item.mask, image_size)
+    except InputError as error:
+      return image, mask, b"", str(error).encode()
+    return image, mask, b"", b""
+
+  types = (tf.uint8, tf.uint8, tf.string, tf.string)
+  rows = _tf.parallel_map(
+    tf.data.Dataset.range(len(items)),
+    lambda row: tf.numpy_function(decode_row, [row], types, stateful=False),
+  )
+  x = np.empty((len(items), *shape, 3), np.uint8)
+  masks = {}
+  kept, skipped = [], []
+  for item, row in zip(items, rows.as_numpy_iterator(), strict=True):
+    image, mask, image_error, mask_error = row
+    if mask_error:
+      raise InputError(
+        f"the mask of {item.id} is unreadable ({mask_error.decode()}); replace "
+        "it, or move the folder of masks away to go without"
+      )
+    if image_error:
+      if unreadable == "error":
+        raise InputError(
+          f"image {item.id} is unreadable ({image_error.decode()}); replace "
+          "it, or go on without with --config.data.unreadable=skip"
+        )
+      skipped.append(item.id)
+      continue
+    if item.mask is not None:
+      masks[len(kept)] = mask
+    x[len(kept)] = image
+    kept.append(item)
+  if skipped:
+    names = ", ".join(skipped[:_SHOWN])
+    names += ", ..." if len(skipped) > _SHOWN else ""
+    print(
+      f"jaxad: skipped {len(skipped)} unreadable of {len(items)} images: "
+      f"{names}",
+      file=sys.stderr,
+    )
+  # "test" sorts before "train".
+  cut = sum(item.split == "test" for item in kept)
+  train = _examples(kept, x, masks, range(cut, len(kept)))
+  test = _examples(kept, x, masks, range(cut))
+  if not len(train.label):
+    raise InputError(
+      "no image to train on could be read; replace the images of train/good"
+    )
+  return Dataset(train, test)
+
+
+def _examples(items, x, masks, rows):
+  mask = None
+  if any(row in masks for row in rows):
+    mask = np.zeros((len(rows), *x.shape[1:3]), np.uint8)
+    for row in rows:
+      if row in masks:
+        mask[row - rows.start] = masks[row]
+  items = items[rows.start : rows.stop]
+  return Examples(
+    x=x[rows.start : rows.stop],
+    label=np.array([item.label for item in items], np.int32),
+    id=tuple(item.id for item in items),
+    kind=tuple(item.kind for item in items),
+    mask=mask,
+  )

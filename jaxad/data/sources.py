@@ -1,0 +1,202 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The data sets that `load` knows.
+
+To add one, write a function from a `Request` to a `Dataset` and name it in
+`SOURCES`.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+
+from jaxad.data import _tf, folder, images, magnetic_tile, textures
+from jaxad.data.examples import Dataset
+from jaxad.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """The checked arguments of `load`, with the same names."""
+
+  subset: str | None
+  root: pathlib.Path | None
+  image_size: int
+  seed: int
+  unreadable: str
+  test_fraction: float
+  n_train: int
+  n_test_good: int
+  n_test_defect: int
+
+
+def load(
+  name: str,
+  *,
+  subset: str | None = None,
+  root: str | os.PathLike | None = None,
+  image_size: int | tuple[int, int] = 256,
+  seed: int = 0,
+  unreadable: str = "error",
+  test_fraction: float = 0.2,
+  n_train: int = 120,
+  n_test_good: int = 40,
+  n_test_defect: int = 80,
+) -> Dataset:
+  """Reads a whole data set into memory, decoded, as uint8.
+
+  Every process of a run loads all of it; `batches` then gives each its part.
+
+  Args:
+    name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile".
+    subset: the surface of textures ("fabric" if None, or "all"), the category
+      of mvtec_ad, or a folder below the root of folder.
+    root: where the images are; not used by textures.
+    image_size: side of the images in pixels, or two equal ones.
+    seed: of what is drawn: the textures, and which good images a plain folder
+      holds out.
+    unreadable: "error", or "skip" to go on without unreadable images.
+    test_fraction: share of the good images that a plain folder holds out.
+    n_train: textures only: normal images to train on.
+    n_test_good: textures only: normal images of the test.
+    n_test_defect: textures only: images of the test with a defect.
+
+  Raises:
+    InputError: an argument, the folder or an image is wrong; the message says
+      what was expected.
+  """
+  if name not in SOURCES:
+    raise InputError(
+      f"data.name is {name!r}; expected one of {', '.join(SOURCES)}"
+    )
+  if unreadable not in images.UNREADABLE:
+    raise InputError(
+      f"data.unreadable is {unreadable!r}; expected one of "
+      f"{', '.join(images.UNREADABLE)}"
+    )
+  request = Request(
+    subset=subset or None,
+    root=pathlib.Path(root).expanduser() if root else None,
+    image_size=images.side(image_size),
+    seed=seed,
+    unreadable=unreadable,
+    test_fraction=test_fraction,
+    n_train=n_train,
+    n_test_good=n_test_good,
+    n_test_defect=n_test_defect,
+  )
+  return SOURCES[name](request)
+
+
+def _textures(request):
+  counts = {
+    "n_train": (request.n_train, 1),
+    "n_test_good": (request.n_test_good, 0),
+    "n_test_defect": (request.n_test_defect, 0),
+  }
+  for key, (count, least) in counts.items():
+    if count < least:
+      raise InputError(f"data.{key} is {count}; expected {least} or more")
+  subset = request.subset or textures.SUBSETS[0]
+  _check_subset(subset, textures.SUBSETS)
+  if request.image_size < textures.MIN_SIZE:
+    raise InputError(
+      f"data.image_size is {request.image_size}; textures need "
+      f"{textures.MIN_SIZE} pixels or more"
+    )
+  facts = {
+    "renderer": textures.VERSION,
+    "size": request.image_size,
+    "seed": request.seed,
+    "n_train": request.n_train,
+    "n_test_good": request.n_test_good,
+    "n_test_defect": request.n_test_defect,
+  }
+  builders = _builders()
+  config = builders.TexturesConfig(
+    # TFDS wants another name for what is not one of its BUILDER_CONFIGS.
+    name=subset,
+    **{key: value for key, value in facts.items() if key != "renderer"},
+  )
+  items = builders.records(
+    builders.Textures, {"subset": subset, **facts}, config
+  )
+  return _read(items, request)
+
+
+def _folder(request):
+  root = _root(request, "a folder of images")
+  if request.subset is not None:
+    root = root / request.subset
+    if not root.is_dir():
+      raise InputError(f"no folder {root}, the data.subset of data.root")
+  items = folder.scan(
+    root, seed=request.seed, test_fraction=request.test_fraction
+  )
+  return _read(items, request)
+
+
+def _mvtec_ad(request):
+  _check_subset(request.subset, folder.MVTEC_CATEGORIES)
+  root = _root(request, "the folder that holds the categories of MVTec AD")
+  if not (root / request.subset).is_dir():
+    raise InputError(
+      f"no folder {request.subset} in {root}; expected the root of MVTec AD, "
+      f"with {request.subset}/train/good/ and {request.subset}/test/ in it"
+    )
+  items = folder.scan_mvtec(root / request.subset)
+  builders = _builders()
+  facts = {"subset": request.subset, **builders.describe(root, items)}
+  items = builders.records(builders.MvtecAd, facts, request.subset, root)
+  return _read(items, request)
+
+
+def _magnetic_tile(request):
+  if request.subset is not None:
+    raise InputError(
+      f"data.subset is {request.subset!r}, but magnetic_tile has no subsets; "
+      "leave it out"
+    )
+  root = _root(request, "the folder that holds MT_Free, MT_Blowhole, ...")
+  items = magnetic_tile.scan(root)
+  builders = _builders()
+  facts = builders.describe(root, items)
+  items = builders.records(builders.MagneticTile, facts, root=root)
+  return _read(items, request)
+
+
+SOURCES: dict[str, Callable[[Request], Dataset]] = {
+  "textures": _textures,
+  "folder": _folder,
+  "mvtec_ad": _mvtec_ad,
+  "magnetic_tile": _magnetic_tile,
+}
+
+
+def _read(items, request):
+  return images.read(items, request.image_size, request.unreadable)
+
+
+def _builders():
+  """The module of the TFDS builders, imported late: it needs TensorFlow."""
+  _tf.tensorflow()
+  from jaxad.data import builders
+
+  return builders
+
+
+def _root(request, expected):
+  if request.root is None:
+    raise InputError(f"data.root is missing; expected {expected}")
+  if not request.root.is_dir():
+    raise InputError(
+      f"data.root is {request.root}, which is no folder; expected {expected}"
+    )
+  return request.root
+
+
+def _check_subset(subset, known):
+  if subset not in known:
+    raise InputError(
+      f"data.subset is {subset!r}; expected one of {', '.join(known)}"
+    )

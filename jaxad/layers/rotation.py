@@ -1,0 +1,137 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Rotation of images on the device, and the smoothing of maps.
+
+`rotate_nearest` gives what Pillow's `Image.rotate(degrees, NEAREST)` gives;
+`rotate_cubic` and `gaussian_smooth` give what SciPy's `ndimage.rotate(order=3,
+reshape=False)` and `ndimage.gaussian_filter` give. Positive angles turn
+counter-clockwise. The two filters of SciPy are linear along an axis, so they
+are matrices here: one product an axis, fast on every platform.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def rotate_nearest(image: jax.Array, degrees: jax.Array) -> jax.Array:
+  """Rotates about the centre; pixels that come from outside are 0.
+
+  Source positions are 16.16 fixed-point numbers, as in Pillow, so that both
+  pick the same pixel.
+
+  Args:
+    image: [S, S, C], any dtype.
+    degrees: scalar float32; a NumPy constant is taken in float64.
+
+  Returns:
+    [S, S, C] of the image's dtype.
+  """
+  size, xp = image.shape[0], np if isinstance(degrees, np.ndarray) else jnp
+  radians = -xp.deg2rad(degrees)
+  cos, sin = xp.cos(radians), xp.sin(radians)
+  fixed = lambda v: xp.floor(v * 65536 + 0.5).astype(xp.int32)
+  centre = size / 2
+  # The half pixel takes pixel centres to pixel centres.
+  x0 = fixed(centre + (cos + sin) * (0.5 - centre))
+  y0 = fixed(centre + (cos - sin) * (0.5 - centre))
+  i = np.arange(size, dtype=np.int32)
+  row, column = i[:, None], i[None, :]
+  x = (x0 + fixed(cos) * column + fixed(sin) * row) >> 16
+  y = (y0 - fixed(sin) * column + fixed(cos) * row) >> 16
+  inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+  source = xp.where(inside, y * size + x, 0).reshape(-1)
+  pixels = image.reshape(size * size, -1)[source].reshape(image.shape)
+  return jnp.where(inside[..., None], pixels, 0).astype(image.dtype)
+
+
+def rotate_cubic(image: jax.Array, degrees: np.ndarray) -> jax.Array:
+  """Rotates by cubic spline interpolation; 0 outside.
+
+  Args:
+    image: [S, S, C] floating point.
+    degrees: a NumPy scalar or a traced scalar.
+
+  Returns:
+    [S, S, C] of the image's dtype.
+  """
+  size = image.shape[0]
+  prefilter = jnp.asarray(_spline_prefilter(size), image.dtype)
+  coefficients = jnp.einsum(
+    "iy,jx,yxc->ijc", prefilter, prefilter, image, precision="highest"
+  )
+  radians = jnp.deg2rad(jnp.asarray(degrees, image.dtype))
+  cos, sin = jnp.cos(radians), jnp.sin(radians)
+  offset = jnp.arange(size, dtype=image.dtype) - (size - 1) / 2
+  row, column = offset[:, None], offset[None, :]
+  y = cos * row + sin * column + (size - 1) / 2
+  x = cos * column - sin * row + (size - 1) / 2
+  # A quarter turn must not lose its border to the rounding of the cosine.
+  slack = size * jnp.finfo(image.dtype).eps
+  in_range = lambda v: (v >= -slack) & (v <= size - 1 + slack)
+  flat = coefficients.reshape(size * size, -1)
+  out = 0.0
+  for i, wy in _cubic_taps(y, size):
+    for j, wx in _cubic_taps(x, size):
+      out += (wy * wx)[..., None] * flat[i * size + j]
+  return jnp.where((in_range(y) & in_range(x))[..., None], out, 0)
+
+
+def _cubic_taps(v, size):
+  """The four (index, weight) of the cubic B-spline around positions v."""
+  base = jnp.floor(v)
+  t = v - base
+  weights = (
+    (1 - t) ** 3 / 6,
+    (4 - 6 * t**2 + 3 * t**3) / 6,
+    (4 - 6 * (1 - t) ** 2 + 3 * (1 - t) ** 3) / 6,
+    t**3 / 6,
+  )
+  for k, weight in enumerate(weights):
+    index = jnp.abs(base.astype(jnp.int32) + (k - 1))  # mirrored about 0 ...
+    index = jnp.minimum(index, 2 * (size - 1) - index)  # ... and size - 1
+    yield jnp.clip(index, min=0, max=size - 1), weight
+
+
+@functools.cache
+def _spline_prefilter(size: int) -> np.ndarray:
+  """[size, size] float64: samples to cubic spline coefficients, mirrored."""
+  basis = (
+    np.diag(np.full(size, 4.0))
+    + np.diag(np.ones(size - 1), 1)
+    + np.diag(np.ones(size - 1), -1)
+  )
+  basis[0, 1] = basis[-1, -2] = 2  # the mirror image of the neighbour
+  return np.linalg.inv(basis / 6)
+
+
+def gaussian_smooth(image: jax.Array, sigma: float) -> jax.Array:
+  """Gaussian filter of both image axes, reflected at the border.
+
+  Args:
+    image: [..., S, S, C] floating point.
+    sigma: standard deviation in pixels; cut off at 4 sigma.
+
+  Returns:
+    [..., S, S, C] of the image's dtype.
+  """
+  kernel = jnp.asarray(_gaussian_matrix(image.shape[-2], sigma), image.dtype)
+  return jnp.einsum(
+    "iy,jx,...yxc->...ijc", kernel, kernel, image, precision="highest"
+  )
+
+
+@functools.cache
+def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
+  """[size, size] float64, one Gaussian a row, its tails folded back in."""
+  radius = int(4 * sigma + 0.5)
+  offsets = np.arange(-radius, radius + 1)
+  weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+  weights /= weights.sum()
+  matrix = np.zeros((size, size))
+  for i in range(size):
+    source = (i + offsets) % (2 * size)
+    source = np.where(source < size, source, 2 * size - 1 - source)
+    np.add.at(matrix[i], source, weights)
+  return matrix

@@ -1,0 +1,379 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""DifferNet: defect detection with a normalizing flow on frozen features.
+
+Rudolph, Wandt and Rosenhahn, "Same Same But DifferNet: Semi-Supervised Defect
+Detection with Normalizing Flows", WACV 2021 (arXiv 2008.12577). Official code:
+github.com/marco-rudolph/differnet.
+
+A frozen ImageNet trunk looks at an image at three scales; each scale is pooled
+to one vector. A Real-NVP flow (`layers/coupling.py`) is trained by maximum
+likelihood on these vectors of rotated normal images, so that it maps them to
+N(0, I). The score of an image is its mean squared latent coordinate over many
+rotations; the gradient of the likelihood at the pixels gives a rough map.
+
+Where paper and official code differ, the default is the code:
+
+                   paper                        code
+  coupling         second half first            first half first
+  soft clamp       2/pi                         0.636 (`clamp_constant`)
+  loss             not divided by dimension     divided (Adam's eps and the
+                                                weight decay feel it)
+  map              squared, summed              mean of absolute, squared last
+  test rotations   fixed angles                 random while training, fixed
+                                                after: fixed (`test_rotations`)
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxad.detector import Batch, Detector, Phase, Scores, State
+from jaxad.errors import InputError
+from jaxad.layers.chunks import map_chunks
+from jaxad.layers.coupling import CLAMP_CONSTANTS, Flow
+from jaxad.layers.jitter import color_jitter, draw_jitter
+from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
+from jaxad.networks.trunk import (
+  make_trunk,
+  minimum_size,
+  normalize,
+  trunk_variables,
+)
+from jaxad.optim import adam_l2
+
+
+def pyramid(x: jax.Array, n_scales: int) -> list[jax.Array]:
+  """[B, S, S, C] at S, S // 2, S // 4, ...: nearest neighbours, unfiltered.
+
+  Pixel i of a smaller scale is pixel floor(i * S / size) of the original, so
+  factors of two are strided slices. (Libraries whose "nearest" takes half-pixel
+  centres pick other pixels.)
+  """
+  scales = [x]
+  for s in range(1, n_scales):
+    size, small = x.shape[1], x.shape[1] // 2**s
+    if size == small * 2**s:
+      scales.append(x[:, :: 2**s, :: 2**s])
+    else:
+      index = np.arange(small) * size // small
+      scales.append(x[:, index[:, None], index[None, :]])
+  return scales
+
+
+def pooled_features(trunk, variables, x, n_scales, dtype=jnp.float32):
+  """Mean of the trunk's feature map at each scale, side by side.
+
+  Args:
+    trunk: Linen module, [B, h, w, 3] to [B, h', w', F].
+    variables: of the trunk.
+    x: [B, S, S, 3], normalised.
+    n_scales: scales of the pyramid.
+    dtype: of the trunk's arithmetic.
+
+  Returns:
+    y [B, F * n_scales], of x's dtype, the largest scale first.
+  """
+  variables = jax.tree.map(lambda v: v.astype(dtype), variables)
+  maps = [
+    trunk.apply(variables, scale.astype(dtype))
+    for scale in pyramid(x, n_scales)
+  ]
+  return jnp.concatenate(
+    [m.astype(x.dtype).mean((1, 2)) for m in maps], axis=-1
+  )
+
+
+def negative_log_likelihood(z: jax.Array, logdet: jax.Array) -> jax.Array:
+  """[B] nats per dimension, less a constant: (|z|^2 / 2 - log|det J|) / D."""
+  return (0.5 * (z**2).sum(-1) - logdet) / z.shape[-1]
+
+
+def rotation_angles(n: int) -> np.ndarray:
+  """[n] degrees, evenly spaced over the circle."""
+  return np.arange(n) * 360.0 / n
+
+
+def smooth_gradient(gradient, degrees, sigma):
+  """One view's pixel gradient [S, S, C], turned back and smoothed."""
+  return gaussian_smooth(rotate_cubic(gradient, -degrees), sigma)
+
+
+def gradient_magnitude(gradient, degrees, sigma):
+  """Mean over views and channels of the smoothed gradient's magnitude.
+
+  The map of an image is the square of this mean over all its views.
+
+  Args:
+    gradient: [T, S, S, C], of the loss at T views of one image.
+    degrees: [T], by which the views were rotated.
+    sigma: of the smoothing, in pixels.
+
+  Returns:
+    [S, S].
+  """
+  smooth = jax.vmap(lambda g, d: smooth_gradient(g, d, sigma))
+  return jnp.abs(smooth(gradient, degrees)).mean((0, -1))
+
+
+def differnet(
+  *,
+  trunk: str = "alexnet",
+  layer: str | None = None,
+  weights: str = "imagenet",
+  n_scales: int = 3,
+  n_blocks: int = 8,
+  hidden: int = 2048,
+  clamp: float = 3.0,
+  clamp_constant: str = "code",
+  n_transforms: int = 4,
+  n_transforms_test: int = 64,
+  rotations: bool = True,
+  test_rotations: str = "fixed",
+  brightness: float = 0.0,
+  contrast: float = 0.0,
+  saturation: float = 0.0,
+  learning_rate: float = 2e-4,
+  b1: float = 0.8,
+  b2: float = 0.8,
+  eps: float = 1e-4,
+  weight_decay: float = 1e-5,
+  score: str = "latent",
+  map_sigma: float = 3.0,
+  views_at_once: int = 96,
+  trunk_dtype: str = "float32",
+) -> Detector:
+  """Makes a DifferNet detector; the defaults are the official code's.
+
+  It takes images [B, S, S, 3] (uint8, or float in [0, 1]), or features that
+  `embed` computed: [B, D] or, of V views each, [B, V, D].
+
+  Args:
+    trunk: "alexnet", "squeezenet1_1" or "resnet18".
+    layer: name of the trunk's last layer, as in torchvision; None is its end.
+    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
+      (torchvision's published file, downloaded once), or "random".
+    n_scales: image scales, each half the size of the one before.
+    n_blocks: coupling blocks.
+    hidden: width of the subnets' three hidden layers.
+    clamp: alpha of the soft clamp.
+    clamp_constant: "code" (0.636) or "paper" (2/pi).
+    n_transforms: random views of each image in a training step.
+    n_transforms_test: views of each image that a score averages.
+    rotations: whether views are rotated; without, they are all alike in
+      scoring, and differ by the colour jitter alone in training.
+    test_rotations: "fixed" (evenly spaced) or "random" (drawn from the key).
+    brightness: training views are scaled by a factor from [1 - b, 1 + b].
+    contrast: strength of the contrast jitter, likewise.
+    saturation: strength of the saturation jitter, likewise.
+    learning_rate: of Adam.
+    b1: Adam's decay of the first moment.
+    b2: Adam's decay of the second moment.
+    eps: Adam's epsilon, outside the root.
+    weight_decay: coupled L2 on every parameter of the flow.
+    score: "latent", mean of z^2, or "nll", which adds the log-determinant.
+    map_sigma: Gaussian smoothing of the gradient map, in pixels.
+    views_at_once: the most views that pass through the trunk together when the
+      rotations of a batch are cut into pieces; bounds the memory.
+    trunk_dtype: "float32" or "bfloat16", the trunk's arithmetic.
+
+  Returns:
+    A `Detector` with one phase, "flow".
+
+  Raises:
+    InputError: an unknown trunk, layer or choice; and from `init`, an image
+      that is not square or too small, or a weights file that does not fit.
+  """
+  _one_of("clamp_constant", clamp_constant, CLAMP_CONSTANTS)
+  _one_of("test_rotations", test_rotations, ("fixed", "random"))
+  _one_of("score", score, ("latent", "nll"))
+  _one_of("trunk_dtype", trunk_dtype, ("float32", "bfloat16"))
+  trunk_module = make_trunk(trunk, layer)
+  tx = adam_l2(learning_rate, b1, b2, eps, weight_decay)
+  fixed_angles = rotation_angles(n_transforms_test) * rotations
+
+  def flow_of(dim):
+    return Flow(dim, n_blocks, hidden, clamp, CLAMP_CONSTANTS[clamp_constant])
+
+  def flow(params, y):
+    return flow_of(y.shape[-1]).apply({"params": params}, y)
+
+  def init(key, batch: Batch) -> State:
+    trunk_key, flow_key, state_key = jax.random.split(key, 3)
+    params, batch_stats = {}, {}
+    if batch["x"].ndim == 4:
+      _check_size(batch["x"].shape, trunk, layer, n_scales)
+      variables = trunk_variables(trunk, layer, weights, trunk_key)
+      params["trunk"] = variables["params"]
+      batch_stats = variables.get("batch_stats", {})
+      x = jax.ShapeDtypeStruct((1,) + batch["x"].shape[1:], jnp.float32)
+      dim = jax.eval_shape(
+        lambda v, x: pooled_features(trunk_module, v, x, n_scales),
+        variables,
+        x,
+      ).shape[-1]
+    else:
+      dim = batch["x"].shape[-1]
+    params["flow"] = jax.jit(flow_of(dim).init)(
+      flow_key, jnp.zeros((1, dim), jnp.float32)
+    )["params"]
+    return State(
+      step=jnp.zeros((), jnp.int32),
+      key=state_key,
+      params=params,
+      batch_stats=batch_stats,
+      opt_state=tx.init(params["flow"]),
+      extras={},
+    )
+
+  # Views: [B, S, S, 3] images and [B, T] degrees to normalised [B, T, S, S, 3].
+
+  def rotate(x, degrees):
+    if not rotations:
+      return jnp.broadcast_to(
+        x[:, None], x.shape[:1] + degrees.shape[1:] + x.shape[1:]
+      )
+    views = jax.vmap(rotate_nearest, (None, 0))
+    return jax.vmap(views)(x, degrees)
+
+  def features(state, views):
+    """[B, T, S, S, 3] normalised to [B, T, D]."""
+    variables = {
+      "params": state.params["trunk"],
+      "batch_stats": state.batch_stats,
+    }
+    rows = views.reshape((-1,) + views.shape[2:])
+    y = pooled_features(
+      trunk_module, variables, rows, n_scales, jnp.dtype(trunk_dtype)
+    )
+    return y.reshape(views.shape[:2] + (-1,))
+
+  def over_rotations(fn, x, degrees):
+    """Stacks fn(x, piece of degrees [B, t]) over the pieces of [B, T]."""
+    at_once = max(1, views_at_once // x.shape[0])
+    return map_chunks(lambda d: fn(x, d.T), degrees.T, at_once)
+
+  # Training.
+
+  def draw(key, batch: Batch):
+    if batch["x"].ndim < 4:
+      return None
+    shape = (batch["x"].shape[0], n_transforms)
+    rotation_key, jitter_key = jax.random.split(key)
+    return {
+      "degrees": jax.random.uniform(
+        rotation_key, shape, minval=-180.0, maxval=180.0
+      ),
+      "jitter": draw_jitter(
+        jitter_key, shape, brightness, contrast, saturation
+      ),
+    }
+
+  def training_features(state, x, draws):
+    views = rotate(x, draws["degrees"])
+    return features(state, normalize(color_jitter(views, draws["jitter"])))
+
+  def step(state: State, batch: Batch, draws):
+    x = batch["x"]
+    y = training_features(state, x, draws) if x.ndim == 4 else _views(x)
+    # The trunk is frozen: its features are data.
+    y = jax.lax.stop_gradient(y)
+    weight = jnp.repeat(
+      batch.get("weight", jnp.ones(x.shape[0], y.dtype)), y.shape[1]
+    )
+
+    def loss_fn(params):
+      nll = negative_log_likelihood(*flow(params, _rows(y)))
+      return (nll * weight).sum() / weight.sum()
+
+    loss, grads = jax.value_and_grad(loss_fn)(state.params["flow"])
+    updates, opt_state = tx.update(grads, state.opt_state, state.params["flow"])
+    params = state.params | {
+      "flow": jax.tree.map(jnp.add, state.params["flow"], updates)
+    }
+    return state.replace(params=params, opt_state=opt_state), {"loss": loss}
+
+  # Scoring.
+
+  def view_scores(params, y):
+    """[B, T, D] to (latent, nll) of each view, [B, T] both."""
+    z, logdet = flow(params, _rows(y))
+    latent, nll = (z**2).mean(-1), negative_log_likelihood(z, logdet)
+    return latent.reshape(y.shape[:2]), nll.reshape(y.shape[:2])
+
+  def scores_of(latent, nll, pixel_map=None):
+    parts = {"latent": latent.mean(1), "nll": nll.mean(1)}
+    return Scores(parts[score], pixel_map, parts)
+
+  def test_angles(x, key):
+    shape = (x.shape[0], n_transforms_test)
+    if test_rotations == "random" and key is not None:
+      return jax.random.uniform(key, shape, minval=-180.0, maxval=180.0)
+    return jnp.broadcast_to(jnp.float32(fixed_angles), shape)
+
+  def scoring_features(state, x, degrees):
+    fn = lambda x, d: features(state, normalize(rotate(x, d)))
+    pieces = over_rotations(fn, x, degrees)  # [T / t, B, t, D]
+    return jnp.moveaxis(pieces, 0, 1).reshape(degrees.shape + (-1,))
+
+  def score_fn(state: State, x, key) -> Scores:
+    if x.ndim == 4:
+      x = scoring_features(state, x, test_angles(x, key))
+    return scores_of(*view_scores(state.params["flow"], _views(x)))
+
+  def localize(state: State, x, key) -> Scores:
+    def loss_fn(views):
+      latent, nll = view_scores(state.params["flow"], features(state, views))
+      # Each image's loss is the mean over its own views.
+      return nll.sum() / n_transforms_test, (latent, nll)
+
+    def piece(x, degrees):
+      views = normalize(rotate(x, degrees))
+      gradient, scores = jax.grad(loss_fn, has_aux=True)(views)
+      magnitude = jax.vmap(lambda g, d: gradient_magnitude(g, d, map_sigma))
+      return magnitude(gradient, degrees), *scores
+
+    pieces = over_rotations(piece, x, test_angles(x, key))
+    magnitude, latent, nll = jax.tree.map(lambda p: p.swapaxes(0, 1), pieces)
+    together = lambda views: views.reshape(x.shape[0], n_transforms_test)
+    return scores_of(together(latent), together(nll), magnitude.mean(1) ** 2)
+
+  def embed(state: State, x, key=None):
+    if key is None:
+      return scoring_features(state, x, test_angles(x, None))
+    return training_features(state, x, draw(key, {"x": x}))
+
+  phase = Phase(name="flow", step=step, draw=draw)
+  return Detector(init, (phase,), score_fn, localize, embed)
+
+
+def _views(y):
+  """[B, D] or [B, V, D] to [B, V, D]."""
+  return y[:, None] if y.ndim == 2 else y
+
+
+def _rows(y):
+  """[B, V, D] to [B * V, D]."""
+  return y.reshape(-1, y.shape[-1])
+
+
+def _one_of(name, value, choices):
+  if value not in choices:
+    raise InputError(
+      f"{name}={value!r} is unknown; choose one of {', '.join(choices)}."
+    )
+
+
+def _check_size(shape, trunk, layer, n_scales):
+  height, width = shape[1:3]
+  if height != width:
+    raise InputError(
+      f"DifferNet needs square images, got {height} x {width}; set one side "
+      "with config.data.image_size."
+    )
+  needed = minimum_size(trunk, layer) * 2 ** (n_scales - 1)
+  if height < needed:
+    raise InputError(
+      f"image_size={height} is too small: trunk {trunk!r} at {n_scales} "
+      f"scales needs at least {needed}; enlarge config.data.image_size or "
+      "lower config.detector.n_scales."
+    )

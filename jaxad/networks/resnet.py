@@ -1,0 +1,98 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""ResNet-18 without the classifier.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv
+1512.03385), as in torchvision's `resnet18`. Modules bear torchvision's names.
+"""
+
+import flax.linen as nn
+
+from jaxad.layers.conv import Conv
+from jaxad.layers.pool import max_pool
+
+# Channels of layer1 to layer4; each has two basic blocks.
+WIDTHS = (64, 128, 256, 512)
+BLOCKS = 2
+
+LAYERS = (
+  "conv1",
+  "bn1",
+  "relu",
+  "maxpool",
+  *(f"layer{k}" for k in range(1, len(WIDTHS) + 1)),
+)
+
+
+class ResNet18(nn.Module):
+  """ResNet-18 up to `layer`; 11,176,512 parameters in the whole trunk.
+
+  The kernels start He-normal by fan-in, as in the other trunks (torchvision
+  takes the fan-out; the norms make the scale irrelevant at the start). No
+  convolution has a bias. In training mode the running variance takes up the
+  biased variance of the batch, as everywhere in Flax; PyTorch's the unbiased.
+
+  Attributes:
+    layer: the last layer to compute, one of `LAYERS`; those after it have no
+      parameters.
+  """
+
+  layer: str = "layer4"
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    """ImageNet-normalised [B, H, W, 3] float32 to the map of `layer`.
+
+    Args:
+      x: images of any size.
+      train: whether the norms use the statistics of the batch and update the
+        running ones (collection "batch_stats", to be mutable then).
+
+    Returns:
+      [B, h, w, C] float32; for the whole trunk and 448 (224) pixels
+      [B, 14, 14, 512] ([B, 7, 7, 512]).
+    """
+    for name in LAYERS:
+      if name == "conv1":
+        x = Conv(64, 7, stride=2, padding=3, use_bias=False, name=name)(x)
+      elif name == "bn1":
+        x = self._norm(x, name, train)
+      elif name == "relu":
+        x = nn.relu(x)
+      elif name == "maxpool":
+        x = max_pool(x, 3, 2, padding=1)
+      else:
+        stage = int(name.removeprefix("layer"))
+        for block in range(BLOCKS):
+          stride = 2 if stage > 1 and block == 0 else 1
+          width = WIDTHS[stage - 1]
+          x = self._block(x, width, stride, f"{name}.{block}", train)
+      if name == self.layer:
+        break
+    return x
+
+  def _block(self, x, width, stride, name, train):
+    """relu(shortcut + norm(conv(relu(norm(conv(x)))))), [B, h, w, width]."""
+    shortcut = x
+    y = self._conv(x, width, 3, stride, f"{name}.conv1")
+    y = nn.relu(self._norm(y, f"{name}.bn1", train))
+    y = self._conv(y, width, 3, 1, f"{name}.conv2")
+    y = self._norm(y, f"{name}.bn2", train)
+    if stride > 1:
+      shortcut = self._conv(x, width, 1, stride, f"{name}.downsample.0")
+      shortcut = self._norm(shortcut, f"{name}.downsample.1", train)
+    return nn.relu(shortcut + y)
+
+  def _conv(self, x, features, kernel_size, stride, name):
+    padding = kernel_size // 2
+    return Conv(
+      features, kernel_size, stride, padding, use_bias=False, name=name
+    )(x)
+
+  def _norm(self, x, name, train):
+    return nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      epsilon=1e-5,
+      dtype=x.dtype,
+      name=name,
+    )(x)

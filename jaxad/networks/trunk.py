@@ -1,0 +1,178 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The feature extractors by name, their images and their weights."""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxad.errors import InputError
+from jaxad.networks import alexnet, resnet, squeezenet
+from jaxad.pretrained import load_variables, read_tensors
+from jaxad.pretrained.download import fetch
+
+# Of RGB images in [0, 1], as torchvision's weights expect them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# No trunk needs larger images than this.
+_LARGEST_MINIMUM = 256
+
+
+class Trunk(NamedTuple):
+  """What there is to know of a trunk.
+
+  Attributes:
+    module: the Linen class; `module(layer=...)` makes it.
+    layer: the layer that is computed where none is asked for.
+    layers: all layers, in order.
+    url: the weights trained on ImageNet, a state dict of torchvision.
+    sha256: the first hexadecimal digits of that file's SHA-256.
+  """
+
+  module: type[nn.Module]
+  layer: str
+  layers: tuple[str, ...]
+  url: str
+  sha256: str
+
+
+TRUNKS = {
+  "alexnet": Trunk(
+    alexnet.AlexNet,
+    "features.12",
+    alexnet.LAYERS,
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "7be5be79",
+  ),
+  "squeezenet1_1": Trunk(
+    squeezenet.SqueezeNet,
+    "features.12",
+    squeezenet.LAYERS,
+    "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+    "b8a52dc0",
+  ),
+  "resnet18": Trunk(
+    resnet.ResNet18,
+    "layer4",
+    resnet.LAYERS,
+    "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    "f37072fd",
+  ),
+}
+
+
+def make_trunk(name: str, layer: str | None = None) -> nn.Module:
+  """The Linen module of a trunk, up to `layer` (None: the whole trunk).
+
+  Raises:
+    InputError: no such trunk, or no such layer in it.
+  """
+  if name not in TRUNKS:
+    raise InputError(
+      f"trunk={name!r} is not known; it must be one of {', '.join(TRUNKS)}"
+    )
+  trunk = TRUNKS[name]
+  if layer is None:
+    layer = trunk.layer
+  if layer not in trunk.layers:
+    raise InputError(
+      f"layer={layer!r} is not in the trunk {name}; it must be one of "
+      f"{', '.join(trunk.layers)}"
+    )
+  return trunk.module(layer=layer)
+
+
+@functools.cache
+def minimum_size(name: str, layer: str | None = None) -> int:
+  """The smallest side, in pixels, of square images that `layer` can be had of.
+
+  Every feature map on the way to it has one pixel or more.
+  """
+  module = make_trunk(name, layer)
+  low, high = 1, _LARGEST_MINIMUM
+  while low < high:
+    middle = (low + high) // 2
+    try:
+      _output_shape(module, middle)
+      high = middle
+    except InputError:
+      low = middle + 1
+  return low
+
+
+@functools.cache
+def feature_channels(name: str, layer: str | None = None) -> int:
+  """The number of channels of `layer`."""
+  size = minimum_size(name, layer)
+  return _output_shape(make_trunk(name, layer), size)[-1]
+
+
+def _output_shape(module, size):
+  images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return jax.eval_shape(module.init_with_output, key, images)[0].shape
+
+
+def normalize(x: jax.Array) -> jax.Array:
+  """RGB images to the range that the trunks want.
+
+  Args:
+    x: [..., 3], uint8 in 0..255 or floating point in [0, 1].
+
+  Returns:
+    (x - mean) / deviation of ImageNet, channel by channel, [..., 3] float32.
+
+  Raises:
+    InputError: three channels or one of these dtypes was expected.
+  """
+  if x.shape[-1] != 3:
+    raise InputError(
+      f"images of shape {tuple(x.shape)}: the last axis must hold the three "
+      "channels red, green and blue"
+    )
+  if x.dtype == jnp.uint8:
+    x = jnp.asarray(x, jnp.float32) / 255
+  elif not jnp.issubdtype(x.dtype, jnp.floating):
+    raise InputError(
+      f"images of dtype {x.dtype}: expected uint8 in 0..255 or floating point "
+      "in [0, 1]"
+    )
+  mean = jnp.array(IMAGENET_MEAN, jnp.float32)
+  deviation = jnp.array(IMAGENET_STD, jnp.float32)
+  return (jnp.asarray(x, jnp.float32) - mean) / deviation
+
+
+def trunk_variables(
+  name: str, layer: str | None, weights: str, key: jax.Array
+) -> dict:
+  """Flax variables of a trunk up to `layer`.
+
+  Args:
+    name: a key of `TRUNKS`.
+    layer: the last layer, None for the whole trunk.
+    weights: "random" (drawn with `key`), "imagenet" (torchvision's, fetched
+      once into the cache folder) or the path of a file with torchvision's
+      tensor names (see `jaxad.pretrained.read_tensors`). A file may lack what
+      lies behind `layer`, and may hold more.
+    key: typed PRNG key; only "random" uses it.
+
+  Returns:
+    {"params": ...} float32, for ResNet-18 with "batch_stats".
+
+  Raises:
+    InputError: an unknown trunk or layer, no such file, a file that cannot be
+      read, or one that lacks a tensor or has it in another shape.
+  """
+  module = make_trunk(name, layer)
+  size = minimum_size(name, layer)
+  images = jnp.zeros((1, size, size, 3), jnp.float32)
+  if weights == "random":
+    return jax.jit(module.init)(key, images)
+  path = weights
+  if weights == "imagenet":
+    path = fetch(TRUNKS[name].url, TRUNKS[name].sha256)
+  shapes = jax.eval_shape(module.init, key, images)
+  return load_variables(shapes, read_tensors(path), path)

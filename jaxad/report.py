@@ -1,0 +1,370 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""What an evaluation leaves behind: tables, JSON, CSV and PNG files.
+
+Every file is written beside its place and then moved there: an interrupted run
+leaves the old file or the new one, never half of one. The figures are
+made through matplotlib's objects, without pyplot: no global state, no display
+and no window, in any thread. Colours are those of Okabe and Ito and of
+`viridis`, which the colour-blind can tell apart.
+"""
+
+import contextlib
+import csv
+import json
+import os
+
+import numpy as np
+
+from jaxad import metrics
+from jaxad.errors import InputError
+
+CLASSES = ("normal", "anomalous")
+COLORS = ("#0072b2", "#d55e00")
+DPI = 120
+
+# Titles of the metrics on the screen; they are shares and get four decimals.
+TITLES = {
+  "image_auroc": "image AUROC",
+  "image_average_precision": "average precision",
+  "f1_max": "F1-max",
+  "pixel_auroc": "pixel AUROC",
+  "pixel_aupro": "AUPRO",
+  "true_positive_rate": "true positive rate",
+  "false_positive_rate": "false positive rate",
+  "nearest_neighbour_auroc": "nearest neighbour AUROC",
+}
+
+# Letters of an id that fit above a picture.
+ID_WIDTH = 26
+
+
+@contextlib.contextmanager
+def _replacing(path, mode, **kwargs):
+  path = os.fspath(path)
+  temporary = f"{path}.{os.getpid()}.tmp"
+  try:
+    with open(temporary, mode, **kwargs) as file:
+      yield file
+    os.replace(temporary, path)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(temporary)
+
+
+def write_json(path, obj) -> None:
+  """Sorted, indented JSON; NumPy and JAX values become plain ones.
+
+  Raises:
+    ValueError: a number is NaN or infinite, which JSON does not have; nothing
+      is written.
+  """
+  text = json.dumps(
+    obj, indent=2, sort_keys=True, allow_nan=False, default=_plain
+  )
+  with _replacing(path, "w", encoding="utf-8", newline="\n") as file:
+    file.write(text + "\n")
+
+
+def _plain(value):
+  if hasattr(value, "tolist"):
+    return value.tolist()
+  raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def write_array(path, array) -> None:
+  """A NumPy or JAX array as an .npy file, of any name."""
+  with _replacing(path, "wb") as file:
+    np.save(file, np.asarray(array), allow_pickle=False)
+
+
+def write_scores(path, ids, labels, scores, predicted) -> None:
+  """A CSV table with one row per example: id, label, score, predicted.
+
+  Scores have all their digits: reading them gives the same numbers.
+
+  Args:
+    path: file to write, UTF-8 with "\\n" line ends.
+    ids: [N] str.
+    labels: [N] int, 0 normal and 1 anomalous.
+    scores: [N] float.
+    predicted: [N] int or bool, 1 where `score > threshold`.
+
+  Raises:
+    InputError: the columns differ in length.
+  """
+  columns = (ids, labels, scores, predicted)
+  _check_lengths("ids, labels, scores, predicted", columns)
+  # File names need not be valid UTF-8; their bytes go through as they are.
+  with _replacing(
+    path, "w", encoding="utf-8", errors="surrogateescape", newline=""
+  ) as file:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("id", "label", "score", "predicted"))
+    for name, label, score, flag in zip(*columns, strict=True):
+      writer.writerow((name, int(label), repr(float(score)), int(flag)))
+
+
+def results_table(results) -> str:
+  """Results as lines of "name  value", for the screen.
+
+  Args:
+    results: {name: value}. None becomes "-"; entries that are neither a number
+      nor a string (a nested dict, a list) are left out.
+  """
+  rows = []
+  for name, value in results.items():
+    if value is None:
+      text = "-"
+    elif isinstance(value, str | bool | int | np.bool_ | np.integer):
+      text = str(value)
+    elif isinstance(value, float | np.floating):
+      text = f"{value:.4f}" if name in TITLES else f"{value:.6g}"
+    else:
+      continue
+    rows.append((TITLES.get(name, name.replace("_", " ")), text))
+  left = max((len(name) for name, _ in rows), default=0)
+  right = max((len(text) for _, text in rows), default=0)
+  return "\n".join(f"{name:<{left}}  {text:>{right}}" for name, text in rows)
+
+
+def roc_curve(path, label, score) -> None:
+  """The ROC curve of the image scores; no file where one class is missing.
+
+  Args:
+    path: PNG file to write.
+    label: [N] int, 0 normal and 1 anomalous.
+    score: [N] float.
+
+  Raises:
+    InputError: as in `metrics.image_auroc`.
+  """
+  label, score = metrics.check_scores(label, score)
+  auroc = metrics.image_auroc(label, score)
+  if auroc is None:
+    return
+  from matplotlib.figure import Figure
+  from sklearn import metrics as sklearn_metrics
+
+  fpr, tpr, _ = sklearn_metrics.roc_curve(label, score)
+  figure = Figure(figsize=(5, 5), layout="constrained", dpi=DPI)
+  axes = figure.add_subplot()
+  axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", label="chance")
+  axes.plot(fpr, tpr, color=COLORS[1], linewidth=2, label=f"AUROC {auroc:.4f}")
+  axes.set(
+    xlabel="false positive rate",
+    ylabel="true positive rate",
+    title=f"ROC curve, {len(label)} images",
+    xlim=(-0.02, 1.02),
+    ylim=(-0.02, 1.02),
+    aspect="equal",
+  )
+  axes.grid(color="0.9")
+  axes.legend(loc="lower right")
+  _save(path, figure)
+
+
+def score_histogram(path, label, score, threshold) -> None:
+  """Histograms of the scores of both classes, and the threshold.
+
+  Both classes share the bins and each adds up to 100 %, whatever its size. The
+  axis is logarithmic where all is positive and the scores span three decades.
+
+  Args:
+    path: PNG file to write.
+    label: [N] int, 0 normal and 1 anomalous.
+    score: [N] float, N >= 1.
+    threshold: float, or None for no line.
+
+  Raises:
+    InputError: shapes differ, or a score is not finite.
+  """
+  label, score = metrics.check_scores(label, score)
+  from matplotlib.figure import Figure
+
+  score = score.astype(np.float64)
+  low, high = score.min(), score.max()
+  log = low > 0 and high > 1000 * low and (threshold is None or threshold > 0)
+  edges = (
+    np.geomspace(low, high, 41) if log else np.histogram_bin_edges(score, 40)
+  )
+  figure = Figure(figsize=(7, 4), layout="constrained", dpi=DPI)
+  axes = figure.add_subplot()
+  for k in (0, 1):
+    values = score[label == k]
+    if values.size:
+      axes.hist(
+        values,
+        edges,
+        weights=np.full(values.size, 100 / values.size),
+        color=COLORS[k],
+        alpha=0.55,
+        # Hatched, to be told apart in grey as well.
+        hatch=("", "///")[k],
+        edgecolor=COLORS[k],
+        histtype="stepfilled",
+        label=f"{CLASSES[k]} ({values.size})",
+      )
+  if threshold is not None:
+    axes.axvline(
+      threshold,
+      color="black",
+      linestyle="--",
+      label=f"threshold {threshold:.4g}",
+    )
+  axes.set(
+    xlabel="anomaly score",
+    ylabel="share of the class [%]",
+    title=f"Scores, {len(score)} images",
+    xscale="log" if log else "linear",
+  )
+  axes.legend()
+  _save(path, figure)
+
+
+def extremes(score, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
+  """Indices of the most and of the least anomalous examples.
+
+  Fewer than `2 * count` examples are shared out, no index comes twice.
+
+  Args:
+    score: [N] float.
+    count: the most indices in each.
+
+  Returns:
+    (indices, highest score first; indices, lowest score first)
+  """
+  order = np.argsort(-np.asarray(score), kind="stable")
+  half = (len(order) + 1) // 2
+  return order[: min(count, half)], order[half:][::-1][:count]
+
+
+def image_sheet(
+  path,
+  images,
+  maps,
+  scores,
+  labels,
+  ids,
+  masks=None,
+  map_limits: tuple[float, float] | None = None,
+  count: int = 8,
+) -> None:
+  """The most and the least anomalous images, with their heat maps.
+
+  Each picture is shown plain and, below, in grey under its heat map. All heat
+  maps have one colour scale: a scale of its own would give every normal image
+  a bright spot. The outline of the mask is drawn where there is one.
+
+  Args:
+    path: PNG file to write.
+    images: [N, H, W, 3] or [N, H, W, 1] uint8, N >= 1.
+    maps: [N, H, W] float, the score of each pixel, or None.
+    scores: [N] float.
+    labels: [N] int, 0 normal and 1 anomalous.
+    ids: [N] str, printed above the images, the end of a long one.
+    masks: [N, H, W], non-zero on defect pixels, or None.
+    map_limits: (low, high) of the colour scale; by default the least and the
+      99.9 % quantile of `maps`. Give it where `images` are a selection and
+      sheets are to be compared.
+    count: images in each of the two blocks, at most.
+
+  Raises:
+    InputError: no images, arrays that do not fit together, or scores or maps
+      that are not finite.
+  """
+  labels, scores = metrics.check_scores(labels, scores)
+  images = np.asarray(images)
+  if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
+    raise InputError(f"images {images.shape}: expected [N, H, W, 3], N >= 1")
+  _check_lengths("images, scores, ids", (images, scores, ids))
+  for name, array in (("maps", maps), ("masks", masks)):
+    if array is not None and np.shape(array) != images.shape[:3]:
+      raise InputError(
+        f"{name} {np.shape(array)}: expected {images.shape[:3]} as the images"
+      )
+  if maps is not None:
+    maps = metrics.check_finite(maps)
+    if map_limits is None:
+      map_limits = maps.min(), np.quantile(maps, 0.999)
+  from matplotlib.figure import Figure
+
+  blocks = [block for block in extremes(scores, count) if len(block)]
+  columns = max(3, len(blocks[0]))
+  rows = 1 if maps is None else 2
+  aspect = images.shape[1] / images.shape[2]
+  figure = Figure(
+    figsize=(1.8 * columns + 1, len(blocks) * (1.8 * aspect * rows + 0.7)),
+    layout="constrained",
+    dpi=DPI,
+  )
+  parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
+  titles = ("Most anomalous", "Least anomalous")
+  for part, block, title in zip(parts, blocks, titles, strict=False):
+    part.suptitle(title, fontsize=13, fontweight="bold")
+    axes = part.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+      ax.set_axis_off()
+    for column, k in zip(axes.T, block, strict=False):
+      mask = None if masks is None else np.asarray(masks[k]) != 0
+      _show_title(column[0], ids[k], scores[k], labels[k])
+      _show_image(column[0], images[k])
+      if maps is not None:
+        shown = _show_map(column[1], images[k], maps[k], map_limits)
+      if mask is not None and mask.any():
+        _show_outline(column[-1], mask)
+    if maps is not None:
+      part.colorbar(
+        shown, ax=axes, extend="both", pad=0.01, label="score of a pixel"
+      )
+  _save(path, figure)
+
+
+def _show_title(ax, name, score, label):
+  # The font engine refuses the bytes of a file name that is not valid UTF-8.
+  name = "".join(c if c.isprintable() else "?" for c in str(name))
+  if len(name) > ID_WIDTH:
+    name = "…" + name[1 - ID_WIDTH :]
+  # A "$" in a file name is no formula.
+  ax.set_title(
+    f"{name}\n{score:.4g}  {CLASSES[label]}",
+    fontsize=8,
+    color=COLORS[label],
+    parse_math=False,
+  )
+
+
+def _show_image(ax, image):
+  if image.shape[-1] == 1:
+    ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+  else:
+    ax.imshow(image)
+
+
+def _show_map(ax, image, map, limits):
+  ax.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255)
+  low, high = limits
+  return ax.imshow(map, cmap="viridis", vmin=low, vmax=high, alpha=0.6)
+
+
+def _show_outline(ax, mask):
+  # A frame of zeros closes the outline of a defect at the edge.
+  height, width = mask.shape
+  axis = np.arange(-1, width + 1), np.arange(-1, height + 1)
+  for color, linewidth in (("black", 2.2), ("white", 1.0)):
+    ax.contour(
+      *axis, np.pad(mask, 1), (0.5,), colors=color, linewidths=linewidth
+    )
+
+
+def _check_lengths(names, columns):
+  lengths = [len(column) for column in columns]
+  if len(set(lengths)) > 1:
+    raise InputError(f"{names}: expected equal lengths, got {lengths}")
+
+
+def _save(path, figure):
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+  # Without the version in the file, equal results are equal files.
+  with _replacing(path, "wb") as file:
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})

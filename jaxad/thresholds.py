@@ -1,0 +1,107 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The score above which an example is called anomalous.
+
+A threshold comes from scores of normal examples alone, best of examples that
+were held out of training. An example is anomalous where `score > threshold`.
+"""
+
+import numpy as np
+
+from jaxad.errors import InputError
+from jaxad.metrics import check_finite
+
+# What `value` is where it is not given; `max` has none.
+DEFAULTS = {"quantile": 0.95, "max": None, "sigma": 3.0, "kde": 0.05}
+
+
+def threshold(
+  normal_scores, rule: str = "quantile", value: float | None = None
+) -> float:
+  """A threshold from normal scores.
+
+  quantile  the `value` quantile, linear between scores; 0.95 by default, which
+            calls 1 in 20 of these examples anomalous
+  max       the highest score: calls none of these examples anomalous
+  sigma     mean + `value` standard deviations (of the population); default 3
+  kde       where a Gaussian kernel density estimate leaves the probability
+            `value` above it; default 0.05. It can lie above the highest score.
+
+  Constant scores give that constant under every rule.
+
+  Args:
+    normal_scores: [N] float, N >= 1.
+    rule: one of the names above.
+    value: the number of the rule: a quantile in [0, 1], a count of standard
+      deviations >= 0, a probability in (0, 1).
+
+  Raises:
+    InputError: no or non-finite scores, an unknown rule, a value out of range.
+  """
+  scores = check_finite(normal_scores).astype(np.float64)
+  if rule not in DEFAULTS:
+    raise InputError(
+      f"threshold rule {rule!r}: expected one of {', '.join(DEFAULTS)}"
+    )
+  if scores.ndim != 1 or not scores.size:
+    raise InputError(
+      f"normal scores {scores.shape}: expected a vector of one score or more; "
+      "hold out some normal examples for the threshold"
+    )
+  if rule == "max":
+    if value is not None:
+      raise InputError(f"threshold value {value}: the rule max takes none")
+    return float(scores.max())
+
+  value = DEFAULTS[rule] if value is None else value
+  if rule == "quantile":
+    _check_value(rule, value, 0 <= value <= 1, "a quantile in [0, 1]")
+    return float(np.quantile(scores, value))
+  if rule == "sigma":
+    _check_value(rule, value, 0 <= value < np.inf, "a number >= 0")
+    # Rounding in the mean of equal scores must not put them above it.
+    if np.ptp(scores) == 0:
+      return float(scores[0])
+    return float(scores.mean() + value * scores.std())
+  _check_value(rule, value, 0 < value < 1, "a probability in (0, 1)")
+  return _kde_upper_quantile(scores, value)
+
+
+def _check_value(rule, value, valid, expected):
+  if not valid:
+    raise InputError(
+      f"threshold value {value}: the rule {rule} expects {expected}"
+    )
+
+
+def silverman_bandwidth(scores: np.ndarray) -> float:
+  """0.9 min(std, IQR / 1.34) N^(-1/5); 0 for constant scores.
+
+  Silverman, "Density Estimation for Statistics and Data Analysis", 1986, eq.
+  3.31. The standard deviation alone is taken where half of the scores are
+  equal and the interquartile range is 0.
+  """
+  if np.ptp(scores) == 0:
+    return 0.0
+  low, high = np.quantile(scores, (0.25, 0.75))
+  spread = scores.std()
+  if high > low:
+    spread = min(spread, (high - low) / 1.34)
+  return float(0.9 * spread * scores.size**-0.2)
+
+
+def _kde_upper_quantile(scores, tail):
+  """t where mean_i P(N(scores_i, h^2) > t) = tail, to the last bit."""
+  from scipy import special
+
+  h = silverman_bandwidth(scores)
+  if h == 0:
+    return float(scores[0])
+  # There one kernel alone has the tail `tail`; the mixture lies between.
+  z = -special.ndtri(tail)
+  low, high = scores.min() + z * h, scores.max() + z * h
+  while low < (middle := (low + high) / 2) < high:
+    if special.ndtr((scores - middle) / h).mean() > tail:
+      low = middle
+    else:
+      high = middle
+  return float(high)

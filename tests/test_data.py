@@ -1,0 +1,721 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Decoding, folder layouts, TFDS builders and batches."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxad.data
+from jaxad.data import folder, images, magnetic_tile
+from jaxad.data.examples import Examples
+from jaxad.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+  path = tmp_path_factory.mktemp("cache")
+  monkeypatch.setenv("JAXAD_CACHE", str(path))
+  return path
+
+
+def pixels(seed=0, size=24, channels=3):
+  shape = (size, size, channels) if channels > 1 else (size, size)
+  return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def save(path, array=None, **keywords):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  array = pixels(hash(path.name) % 1000) if array is None else array
+  Image.fromarray(array).save(path, **keywords)
+  return path
+
+
+def make_mvtec(root, masks=True):
+  """4 train, 2 good test, 3 hole and 2 cut images; returns the root."""
+  for number in range(4):
+    save(root / "train" / "good" / f"{number:03d}.png")
+  for number in range(2):
+    save(root / "test" / "good" / f"{number:03d}.png")
+  for kind, count in (("hole", 3), ("cut", 2)):
+    for number in range(count):
+      save(root / "test" / kind / f"{number:03d}.png")
+      if masks:
+        mask = np.zeros((24, 24), np.uint8)
+        mask[: number + 1, :5] = 255
+        save(root / "ground_truth" / kind / f"{number:03d}_mask.png", mask)
+  return root
+
+
+def make_magnetic_tile(root, monkeypatch):
+  """3 + 2 normal images, 2 cracks and a blowhole; returns the root."""
+  for number in range(5):
+    save(root / "MT_Free" / "Imgs" / f"exp{number}.jpg")
+    save(root / "MT_Free" / "Imgs" / f"exp{number}.png", pixels(0, 24, 1) * 0)
+  for kind, number in (("Crack", 0), ("Crack", 1), ("Blowhole", 0)):
+    stem = root / f"MT_{kind}" / "Imgs" / f"exp{number}"
+    save(stem.with_suffix(".jpg"), pixels(number, 30, 1))
+    mask = np.zeros((30, 30), np.uint8)
+    mask[:10] = 255
+    save(stem.with_suffix(".png"), mask)
+  names = frozenset(f"exp{number}.jpg" for number in (0, 2, 3))
+  monkeypatch.setattr(magnetic_tile, "train_list", lambda: names)
+  return root
+
+
+def load_error(*args, **keywords):
+  with pytest.raises(InputError) as caught:
+    jaxad.data.load(*args, **keywords)
+  assert "\n" not in str(caught.value)
+  return str(caught.value)
+
+
+# Decoding.
+
+
+def test_resize_is_that_of_pillow(tmp_path):
+  array = pixels(size=50)
+  path = save(tmp_path / "a.png", array)
+  for size in (17, 50, 64):
+    expected = Image.fromarray(array).resize(
+      (size, size), Image.Resampling.BILINEAR
+    )
+    got = images.decode(path, size)
+    np.testing.assert_array_equal(got, np.asarray(expected))
+    np.testing.assert_array_equal(images.decode(path.read_bytes(), size), got)
+  assert got.dtype == np.uint8
+
+
+def test_aspect_ratio_is_not_kept(tmp_path):
+  path = save(tmp_path / "a.png", pixels(size=40)[:20])
+  assert images.decode(path, 16).shape == (16, 16, 3)
+
+
+def test_grey(tmp_path):
+  array = pixels(channels=1)
+  got = images.decode(save(tmp_path / "a.png", array), 24)
+  np.testing.assert_array_equal(got, np.repeat(array[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_alpha_is_dropped(tmp_path, suffix):
+  array = pixels(channels=4)
+  path = tmp_path / f"a.{suffix}"
+  lossless = {"lossless": True, "exact": True} if suffix == "webp" else {}
+  save(path, array, **lossless)
+  np.testing.assert_array_equal(images.decode(path, 24), array[..., :3])
+
+
+def test_grey_with_alpha(tmp_path):
+  array = pixels(channels=2)
+  path = tmp_path / "a.png"
+  Image.fromarray(array, "LA" if array.shape[-1] == 2 else None).save(path)
+  got = images.decode(path, 24)
+  np.testing.assert_array_equal(got[..., 1], array[..., 0])
+
+
+@pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 256, 2))])
+def test_palette(tmp_path, transparency):
+  image = Image.fromarray(pixels(size=24)).quantize(100)
+  expected = np.asarray(image.convert("RGB"))
+  keywords = {} if transparency is None else {"transparency": transparency}
+  image.save(tmp_path / "a.png", **keywords)
+  got = images.decode(tmp_path / "a.png", 24)
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_one_bit(tmp_path):
+  array = pixels(channels=1) > 127
+  got = images.decode(save(tmp_path / "a.png", array), 24)
+  np.testing.assert_array_equal(got[..., 2], array * 255)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path, suffix):
+  array = np.linspace(0, 65535, 24 * 24).astype(np.uint16).reshape(24, 24)
+  got = images.decode(save(tmp_path / f"a.{suffix}", array), 24)
+  expected = np.round(array / 257).astype(np.uint8)
+  np.testing.assert_array_equal(got[..., 0], expected)
+  assert len(np.unique(got)) == 256
+
+
+def test_int32_holds_sixteen_bits_or_is_an_error(tmp_path):
+  array = np.full((8, 8), 65535, np.int32)
+  got = images.decode(save(tmp_path / "a.tif", array), 8)
+  assert (got == 255).all()
+  path = save(tmp_path / "b.tif", array + 1)
+  with pytest.raises(InputError, match="b.tif.*65536.*8 or 16 bits"):
+    images.decode(path, 8)
+  path = save(tmp_path / "c.tif", array.astype(np.float32) / 65535)
+  with pytest.raises(InputError, match="c.tif.*8 or 16 bits"):
+    images.decode(path, 8)
+
+
+def test_cmyk_jpeg(tmp_path):
+  image = Image.new("CMYK", (24, 24), (0, 255, 255, 0))
+  image.save(tmp_path / "a.jpg", quality=100)
+  got = images.decode(tmp_path / "a.jpg", 24).astype(int)
+  assert np.abs(got - [255, 0, 0]).max() <= 4
+
+
+def test_exif_orientation(tmp_path):
+  array = np.zeros((24, 24, 3), np.uint8)
+  array[:12, :12] = 255
+  exif = Image.Exif()
+  exif[0x0112] = 6  # To be turned clockwise by a quarter.
+  path = save(tmp_path / "a.png", array, exif=exif)
+  got = images.decode(path, 24)
+  np.testing.assert_array_equal(got, np.rot90(array, -1))
+
+
+@pytest.mark.parametrize("top", [1, 255, 65535])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_mask_values(tmp_path, top, dtype):
+  if top > np.iinfo(dtype).max:
+    pytest.skip("does not fit")
+  mask = np.zeros((24, 24), dtype)
+  mask[3:9, 5:20] = top
+  mask[20:] = top // 3
+  got = images.decode_mask(save(tmp_path / "a.png", mask), 24)
+  expected = np.zeros((24, 24), np.uint8)
+  expected[3:9, 5:20] = 1
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_mask_is_resized_by_nearest_neighbour(tmp_path):
+  mask = pixels(channels=1, size=30)
+  got = images.decode_mask(save(tmp_path / "a.png", mask), 13)
+  binary = Image.fromarray((mask > 127).astype(np.uint8))
+  expected = binary.resize((13, 13), Image.Resampling.NEAREST)
+  np.testing.assert_array_equal(got, np.asarray(expected))
+
+
+def test_mask_of_colour_or_one_bit(tmp_path):
+  mask = pixels(channels=1) > 127
+  save(tmp_path / "a.png", mask)
+  save(tmp_path / "b.png", np.repeat(mask[..., None], 3, -1) * np.uint8(255))
+  for name in ("a.png", "b.png"):
+    got = images.decode_mask(tmp_path / name, 24)
+    np.testing.assert_array_equal(got, mask)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
+def test_truncated_file_is_an_error_that_names_it(tmp_path, suffix):
+  path = save(tmp_path / f"broken.{suffix}", pixels(size=64))
+  path.write_bytes(path.read_bytes()[:-800])
+  with pytest.raises(InputError, match=r"broken\." + suffix):
+    images.decode(path, 24)
+
+
+def test_empty_and_foreign_files(tmp_path):
+  (tmp_path / "a.png").touch()
+  (tmp_path / "b.png").write_text("no image")
+  with pytest.raises(InputError, match="a.png: empty file"):
+    images.decode(tmp_path / "a.png", 8)
+  with pytest.raises(InputError, match="b.png: not an image file"):
+    images.decode(tmp_path / "b.png", 8)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, "big", (64, 0), (1, 2, 3), None])
+def test_wrong_image_size(size):
+  assert "data.image_size" in load_error("folder", image_size=size)
+
+
+def test_image_size_of_two_numbers():
+  assert images.side((64, 64)) == 64 == images.side(np.int64(64))
+  message = load_error("folder", root="x", image_size=(64, 48))
+  assert "(64, 48)" in message and "square" in message
+
+
+# Folders.
+
+
+def test_mvtec_layout(tmp_path):
+  make_mvtec(tmp_path)
+  train, test = jaxad.data.load("folder", root=tmp_path, image_size=24)
+  assert train.id == tuple(f"train/good/{k:03d}.png" for k in range(4))
+  assert train.label.tolist() == [0] * 4 and train.label.dtype == np.int32
+  assert train.kind == ("good",) * 4 and train.mask is None
+  assert test.id == (
+    "test/cut/000.png",
+    "test/cut/001.png",
+    "test/good/000.png",
+    "test/good/001.png",
+    "test/hole/000.png",
+    "test/hole/001.png",
+    "test/hole/002.png",
+  )
+  assert test.kind[1:5] == ("cut", "good", "good", "hole")
+  assert test.label.tolist() == [1, 1, 0, 0, 1, 1, 1]
+  assert test.x.shape == (7, 24, 24, 3) and test.x.dtype == np.uint8
+  assert test.mask.shape == (7, 24, 24) and test.mask.dtype == np.uint8
+  assert test.mask.sum((1, 2)).tolist() == [5, 10, 0, 0, 5, 10, 15]
+  for name, x in zip(test.id, test.x, strict=True):
+    np.testing.assert_array_equal(x, np.asarray(Image.open(tmp_path / name)))
+
+
+def test_without_ground_truth_there_are_no_masks(tmp_path):
+  make_mvtec(tmp_path, masks=False)
+  dataset = jaxad.data.load("folder", root=tmp_path, image_size=8)
+  assert dataset.test.mask is None and len(dataset.test.label) == 7
+
+
+def test_stray_and_hidden_files_are_ignored(tmp_path):
+  make_mvtec(tmp_path, masks=False)
+  save(tmp_path / "test" / "stray.png")
+  save(tmp_path / "stray.png")
+  save(tmp_path / "test" / "hole" / ".hidden.png")
+  save(tmp_path / "test" / ".thumbnails" / "a.png")
+  (tmp_path / "test" / "hole" / "notes.txt").write_text("x")
+  (tmp_path / "test" / "empty").mkdir()
+  items = folder.scan(tmp_path)
+  assert len(items) == 11
+  assert {item.kind for item in items} == {"good", "hole", "cut"}
+
+
+def test_suffixes_in_any_case_and_links(tmp_path):
+  for name in ("a.PNG", "b.JPG", "c.jpeg", "d.Bmp", "e.tif", "f.TIFF"):
+    save(tmp_path / "good" / name)
+  target = save(tmp_path / "elsewhere" / "g.webp")
+  (tmp_path / "good" / "g.webp").symlink_to(target)
+  (tmp_path / "bad").symlink_to(tmp_path / "elsewhere")
+  items = folder.scan(tmp_path)
+  assert sum(item.kind == "good" for item in items) == 7
+  assert {item.kind for item in items} == {"good", "bad", "elsewhere"}
+
+
+def test_mask_names(tmp_path):
+  make_mvtec(tmp_path)
+  truth = tmp_path / "ground_truth" / "hole"
+  (truth / "000_mask.png").rename(truth / "000.png")
+  (truth / "001_mask.png").rename(truth / "001_mask.PNG")
+  items = {item.id: item for item in folder.scan(tmp_path)}
+  assert items["test/hole/000.png"].mask.name == "000.png"
+  assert items["test/hole/001.png"].mask.name == "001_mask.PNG"
+  (truth / "000.png").unlink()
+  message = load_error("folder", root=tmp_path, unreadable="skip")
+  assert "test/hole/000.png has no mask" in message
+  assert "000_mask.png" in message
+
+
+def test_unreadable_mask_is_an_error_even_with_skip(tmp_path):
+  make_mvtec(tmp_path)
+  (tmp_path / "ground_truth" / "cut" / "001_mask.png").write_bytes(b"?")
+  message = load_error(
+    "folder", root=tmp_path, image_size=8, unreadable="skip"
+  )
+  assert "mask of test/cut/001.png" in message
+
+
+def test_plain_layout(tmp_path):
+  for number in range(10):
+    save(tmp_path / "good" / f"{number}.png")
+  for number in range(3):
+    save(tmp_path / "bad" / f"{number}.png")
+  save(tmp_path / "burn" / "0.png")
+  load = lambda **keywords: jaxad.data.load(
+    "folder", root=tmp_path, image_size=8, **keywords
+  )
+  train, test = load()
+  assert len(train.id) == 8 and set(train.kind) == {"good"}
+  assert sorted(test.kind) == ["bad"] * 3 + ["burn"] + ["good"] * 2
+  assert not set(train.id) & set(test.id)
+  assert test.id == tuple(sorted(test.id))
+  assert load().train.id == train.id
+  assert load(seed=1).train.id != train.id
+  assert len(load(test_fraction=0.5).train.id) == 5
+  assert len(load(test_fraction=0.01).train.id) == 9
+  assert len(load(test_fraction=0.99).train.id) == 1
+  assert "test_fraction" in load_error("folder", root=tmp_path, test_fraction=1)
+
+
+@pytest.mark.parametrize("where", ["good", "."])
+def test_only_good_images(tmp_path, where):
+  for number in range(5):
+    save(tmp_path / where / f"{number}.png")
+  dataset = jaxad.data.load("folder", root=tmp_path, image_size=8)
+  assert len(dataset.train.label) == 4
+  assert dataset.test.label.tolist() == [0]
+
+
+def test_subset_is_a_folder_below_the_root(tmp_path):
+  make_mvtec(tmp_path / "screw", masks=False)
+  dataset = jaxad.data.load(
+    "folder", root=tmp_path, subset="screw", image_size=8
+  )
+  assert dataset.train.id[0] == "train/good/000.png"
+  assert "bolt" in load_error("folder", root=tmp_path, subset="bolt")
+
+
+def test_wrong_folders(tmp_path):
+  assert "data.root is missing" in load_error("folder")
+  assert "no folder" in load_error("folder", root=tmp_path / "none")
+  empty = tmp_path / "empty"
+  empty.mkdir()
+  message = load_error("folder", root=empty)
+  assert "no images" in message and "train/good/" in message
+  save(tmp_path / "bad_only" / "bad" / "0.png")
+  assert "no good images" in load_error("folder", root=tmp_path / "bad_only")
+  # A stray picture beside folders of unknown meaning is no normal example.
+  save(tmp_path / "bad_only" / "overview.png")
+  assert "no good images" in load_error("folder", root=tmp_path / "bad_only")
+  save(tmp_path / "half" / "train" / "good" / "0.png")
+  assert "no images in the folders" in load_error(
+    "folder", root=tmp_path / "half"
+  )
+  save(tmp_path / "other" / "test" / "good" / "0.png")
+  assert "train/good" in load_error("folder", root=tmp_path / "other")
+  save(tmp_path / "one" / "good" / "0.png")
+  assert "two or more" in load_error("folder", root=tmp_path / "one")
+
+
+def test_unreadable_image(tmp_path, capfd):
+  make_mvtec(tmp_path)
+  for name in ("train/good/001.png", "test/hole/001.png"):
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:600])
+  message = load_error("folder", root=tmp_path, image_size=8)
+  assert "test/hole/001.png" in message
+  assert "--config.data.unreadable=skip" in message
+  capfd.readouterr()
+  train, test = jaxad.data.load(
+    "folder", root=tmp_path, image_size=24, unreadable="skip"
+  )
+  lines = capfd.readouterr().err.splitlines()
+  assert lines == [
+    "jaxad: skipped 2 unreadable of 11 images: test/hole/001.png, "
+    "train/good/001.png"
+  ]
+  assert train.id == tuple(f"train/good/00{k}.png" for k in (0, 2, 3))
+  assert len(test.id) == 6
+  # Images and masks stay together behind the gap.
+  assert test.mask.sum((1, 2)).tolist() == [5, 10, 0, 0, 5, 15]
+  for name, x in zip(train.id, train.x, strict=True):
+    np.testing.assert_array_equal(x, np.asarray(Image.open(tmp_path / name)))
+
+
+def test_nothing_left_to_train_on(tmp_path):
+  make_mvtec(tmp_path)
+  for path in (tmp_path / "train" / "good").iterdir():
+    path.write_bytes(b"")
+  assert "no image to train on" in load_error(
+    "folder", root=tmp_path, image_size=8, unreadable="skip"
+  )
+
+
+def test_unknown_names():
+  message = load_error("mnits")
+  assert "'mnits'" in message and "mvtec_ad" in message
+  assert "skip" in load_error("folder", root=".", unreadable="ignore")
+
+
+# TFDS builders.
+
+
+def test_mvtec_ad_equals_folder(tmp_path, capfd):
+  make_mvtec(tmp_path / "screw")
+  keywords = {"root": tmp_path, "subset": "screw", "image_size": 16}
+  expected = jaxad.data.load("folder", **keywords)
+  for _ in ("prepare", "reuse"):
+    got = jaxad.data.load("mvtec_ad", **keywords)
+    for a, b in zip(got, expected, strict=True):
+      assert a.id == b.id and a.kind == b.kind
+      np.testing.assert_array_equal(a.x, b.x)
+      np.testing.assert_array_equal(a.label, b.label)
+    np.testing.assert_array_equal(got.test.mask, expected.test.mask)
+    assert got.train.mask is None
+  out, err = capfd.readouterr()
+  assert out == "" and err == ""
+
+
+def test_mvtec_ad_errors(tmp_path):
+  assert "data.root is missing" in load_error("mvtec_ad", subset="pill")
+  message = load_error("mvtec_ad", root=tmp_path, subset="pills")
+  assert "'pills'" in message and "zipper" in message
+  assert "None" in load_error("mvtec_ad", root=tmp_path)
+  message = load_error("mvtec_ad", root=tmp_path, subset="pill")
+  assert "pill/train/good/" in message
+  (tmp_path / "pill").mkdir()
+  assert "no images" in load_error("mvtec_ad", root=tmp_path, subset="pill")
+
+
+def test_published_bytes_are_kept(tmp_path, cache):
+  make_mvtec(tmp_path / "wood")
+  content = (tmp_path / "wood" / "test" / "cut" / "001.png").read_bytes()
+  jaxad.data.load("mvtec_ad", root=tmp_path, subset="wood", image_size=8)
+  stored = b"".join(p.read_bytes() for p in cache.rglob("*.tfrecord*"))
+  assert content in stored
+
+
+def test_another_root_or_changed_files_never_serve_stale_data(tmp_path, cache):
+  for name in ("a", "b"):
+    make_mvtec(tmp_path / name / "grid")
+  changed = tmp_path / "b" / "grid" / "train" / "good" / "000.png"
+  save(changed, pixels(77))
+  load = lambda name: jaxad.data.load(
+    "mvtec_ad", root=tmp_path / name, subset="grid", image_size=24
+  )
+  first, second = load("a").train.x[0], load("b").train.x[0]
+  np.testing.assert_array_equal(second, pixels(77))
+  assert (first != second).any()
+  save(changed, pixels(78))
+  os.utime(changed, ns=(10**18, 10**18))
+  np.testing.assert_array_equal(load("b").train.x[0], pixels(78))
+  changed.unlink()
+  assert len(load("b").train.x) == 3
+  np.testing.assert_array_equal(load("a").train.x[0], first)
+  assert len(list((cache / "datasets").iterdir())) == 4
+
+
+def test_interrupted_preparation_leaves_nothing(tmp_path, cache, monkeypatch):
+  make_mvtec(tmp_path / "tile")
+  load = lambda: jaxad.data.load(
+    "mvtec_ad", root=tmp_path, subset="tile", image_size=8
+  )
+  from jaxad.data import builders
+
+  read = builders._content
+  calls = []
+
+  def interrupted(source):
+    calls.append(source)
+    if len(calls) > 6:
+      raise KeyboardInterrupt
+    return read(source)
+
+  monkeypatch.setattr(builders, "_content", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    load()
+  assert len(calls) == 7
+  assert list((cache / "datasets").iterdir()) == []
+  monkeypatch.setattr(builders, "_content", read)
+  assert len(load().train.label) == 4
+
+
+def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
+  (tmp_path / "file").touch()
+  monkeypatch.setenv("JAXAD_CACHE", str(tmp_path / "file"))
+  message = load_error("textures", image_size=32, n_train=1)
+  assert "JAXAD_CACHE" in message
+
+
+def test_magnetic_tile(tmp_path, monkeypatch):
+  make_magnetic_tile(tmp_path, monkeypatch)
+  train, test = jaxad.data.load("magnetic_tile", root=tmp_path, image_size=15)
+  assert train.id == tuple(f"MT_Free/Imgs/exp{k}.jpg" for k in (0, 2, 3))
+  assert test.id == (
+    "MT_Blowhole/Imgs/exp0.jpg",
+    "MT_Crack/Imgs/exp0.jpg",
+    "MT_Crack/Imgs/exp1.jpg",
+    "MT_Free/Imgs/exp1.jpg",
+    "MT_Free/Imgs/exp4.jpg",
+  )
+  assert test.kind == ("blowhole", "crack", "crack", "good", "good")
+  assert test.label.tolist() == [1, 1, 1, 0, 0]
+  assert test.mask.sum((1, 2)).tolist() == [75, 75, 75, 0, 0]
+
+
+def test_magnetic_tile_errors(tmp_path, monkeypatch):
+  message = load_error("magnetic_tile", root=tmp_path)
+  assert "MT_Free" in message and "expected" in message
+  make_magnetic_tile(tmp_path, monkeypatch)
+  assert "no subsets" in load_error(
+    "magnetic_tile", root=tmp_path, subset="Crack"
+  )
+  imgs = tmp_path / "MT_Free" / "Imgs"
+  (imgs / "exp2.jpg").unlink()
+  (imgs / "exp3.jpg").unlink()
+  message = load_error("magnetic_tile", root=tmp_path)
+  assert "2 of the 3" in message and "exp2.jpg" in message
+  make_magnetic_tile(tmp_path, monkeypatch)
+  (tmp_path / "MT_Crack" / "Imgs" / "exp1.png").unlink()
+  message = load_error("magnetic_tile", root=tmp_path)
+  assert "MT_Crack/Imgs/exp1.jpg has no mask" in message
+
+
+def test_the_list_of_the_authors():
+  names = magnetic_tile.train_list()
+  assert len(names) == 761
+  assert all(name.endswith(".jpg") for name in names)
+
+
+def test_textures(cache):
+  keywords = {
+    "image_size": 40,
+    "n_train": 3,
+    "n_test_good": 2,
+    "n_test_defect": 5,
+  }
+  train, test = jaxad.data.load("textures", **keywords)
+  assert train.x.shape == (3, 40, 40, 3) and train.mask is None
+  assert sorted(test.label.tolist()) == [0, 0, 1, 1, 1, 1, 1]
+  assert set(test.kind) == {"good", "fibre", "stain", "thread", "weave"}
+  np.testing.assert_array_equal(test.mask.any((1, 2)), test.label)
+  assert test.id == tuple(sorted(test.id))
+  again = jaxad.data.load("textures", **keywords)
+  np.testing.assert_array_equal(again.test.x, test.x)
+  assert len(list((cache / "datasets").iterdir())) == 1
+  other = jaxad.data.load("textures", seed=1, **keywords)
+  assert (other.train.x != train.x).any()
+  mixed = jaxad.data.load("textures", subset="all", **keywords)
+  assert (mixed.train.x != train.x).any()
+
+
+def test_textures_errors():
+  assert "fabric" in load_error("textures", subset="fabrik")
+  assert "n_train" in load_error("textures", n_train=0)
+  assert "n_test_defect" in load_error("textures", n_test_defect=-1)
+  assert "32" in load_error("textures", image_size=16)
+
+
+# Batches.
+
+
+@pytest.fixture
+def examples():
+  x = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+  mask = np.arange(11 * 4, dtype=np.uint8).reshape(11, 2, 2) % 2
+  label = (np.arange(11) % 2).astype(np.int32)
+  names = tuple(map(str, range(11)))
+  return Examples(x, label, names, names, mask)
+
+
+def epoch_of(examples, *args, **keywords):
+  return list(jaxad.data.batches(examples, *args, **keywords))
+
+
+def assert_same(batches, others):
+  assert len(batches) == len(others)
+  for a, b in zip(batches, others, strict=True):
+    assert a.keys() == b.keys()
+    for key in a:
+      assert a[key].dtype == b[key].dtype
+      np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_evaluation_order_and_padding(examples):
+  batches = epoch_of(examples, 4, with_mask=True)
+  assert len(batches) == 3 == jaxad.data.number_of_batches(11, 4)
+  index = np.concatenate([batch["index"] for batch in batches])
+  weight = np.concatenate([batch["weight"] for batch in batches])
+  assert index.tolist() == [*range(11), 8]
+  assert weight.tolist() == [1] * 11 + [0]
+  for batch in batches:
+    assert batch["x"].shape == (4, 3) and batch["x"].dtype == np.float32
+    assert batch["weight"].dtype == np.float32
+    assert batch["label"].dtype == batch["index"].dtype == np.int32
+    assert batch["mask"].dtype == np.uint8
+    for key in ("x", "label", "mask"):
+      expected = getattr(examples, key)[batch["index"]]
+      np.testing.assert_array_equal(batch[key], expected)
+  assert "mask" not in epoch_of(examples, 4)[0]
+
+
+def test_order_is_a_function_of_seed_and_epoch(examples):
+  order = lambda **keywords: np.concatenate(
+    [batch["index"] for batch in epoch_of(examples, 11, **keywords)]
+  )
+  expected = np.random.default_rng((5, 2)).permutation(11)
+  np.testing.assert_array_equal(order(seed=5, epoch=2), expected)
+  np.testing.assert_array_equal(order(seed=5, epoch=2), expected)
+  assert (order(seed=5, epoch=3) != expected).any()
+  assert (order(seed=6, epoch=2) != expected).any()
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_start_leaves_whole_batches_out(examples, start):
+  whole = epoch_of(examples, 4, seed=1, epoch=7)
+  rest = epoch_of(examples, 4, seed=1, epoch=7, start=start)
+  assert_same(rest, whole[start:])
+
+
+def test_drop_remainder(examples):
+  batches = epoch_of(examples, 4, seed=1, drop_remainder=True)
+  assert len(batches) == 2 == jaxad.data.number_of_batches(11, 4, True)
+  assert_same(batches, epoch_of(examples, 4, seed=1)[:2])
+
+
+def test_processes_share_a_batch(examples):
+  whole = epoch_of(examples, 6, seed=3)
+  parts = [
+    epoch_of(examples, 6, seed=3, process_index=p, process_count=3)
+    for p in range(3)
+  ]
+  joined = [
+    {key: np.concatenate([part[key] for part in row]) for key in row[0]}
+    for row in zip(*parts, strict=True)
+  ]
+  assert_same(joined, whole)
+
+
+def test_wrong_arguments_of_batches(examples):
+  for keywords, named in (
+    ({"batch_size": 0}, "batch_size"),
+    ({"batch_size": 5, "process_count": 2}, "processes, 2"),
+    ({"batch_size": 4, "start": 4}, "start is 4"),
+    ({"batch_size": 4, "start": -1}, "start is -1"),
+    ({"batch_size": 4, "process_index": 1}, "process_index"),
+    ({"batch_size": 12, "drop_remainder": True}, "only 11 examples"),
+  ):
+    # Before the first batch is asked for.
+    with pytest.raises(InputError, match=named):
+      jaxad.data.batches(examples, **keywords)
+  bare = Examples(examples.x, examples.label, examples.id, examples.kind, None)
+  with pytest.raises(InputError, match="no masks"):
+    jaxad.data.batches(bare, 4, with_mask=True)
+
+
+def test_no_tensorflow_at_import_and_no_noise():
+  code = (
+    "import sys, jaxad.data\n"
+    "assert 'tensorflow' not in sys.modules\n"
+    "assert 'tensorflow_datasets' not in sys.modules\n"
+    "try: jaxad.data.load('folder', root='/nowhere')\n"
+    "except ValueError: pass\n"
+    "assert 'tensorflow' not in sys.modules\n"
+    "jaxad.data.load('textures', image_size=32, n_train=1, n_test_good=1,\n"
+    "                n_test_defect=1)\n"
+    "assert 'tensorflow' in sys.modules\n"
+  )
+  # What TensorFlow writes it writes past Python, so from another process.
+  done = subprocess.run(
+    [sys.executable, "-W", "error", "-c", code],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# The real sets, where somebody has them.
+
+
+def real(name):
+  root = os.environ.get("JAXAD_DATA")
+  if not root or not (pathlib.Path(root) / name).is_dir():
+    pytest.skip(f"JAXAD_DATA does not point to a folder with {name}/")
+  return pathlib.Path(root) / name
+
+
+def test_real_magnetic_tile():
+  dataset = jaxad.data.load(
+    "magnetic_tile", root=real("magnetic_tile"), image_size=64
+  )
+  assert len(dataset.train.label) == 761
+  assert np.bincount(dataset.test.label).tolist() == [191, 392]
+  marked = dataset.test.mask.any((1, 2))
+  assert not marked[dataset.test.label == 0].any()
+  # At full size, masks of all but four defects mark something.
+  assert 340 < marked.sum() <= 388
+
+
+def test_real_screw():
+  dataset = jaxad.data.load("folder", root=real("mvtec_screw"), image_size=64)
+  assert len(dataset.train.label) == 320
+  assert np.bincount(dataset.test.label).tolist() == [41, 119]
+  assert dataset.test.mask is None

@@ -1,0 +1,121 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Threshold rules against their definitions."""
+
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxad.errors import InputError
+from jaxad.thresholds import DEFAULTS, silverman_bandwidth, threshold
+
+
+def test_quantile_by_hand():
+  scores = np.arange(101.0)[::-1]
+  assert threshold(scores) == threshold(scores, "quantile", 0.95) == 95
+  assert threshold([0.0, 1.0], "quantile", 0.25) == 0.25
+  assert threshold(scores, "quantile", 1) == 100
+  assert np.mean(scores > threshold(scores)) == pytest.approx(0.05, abs=0.01)
+
+
+def test_max_calls_no_training_score_anomalous():
+  scores = np.random.default_rng(0).normal(size=50).astype(np.float32)
+  t = threshold(scores, "max")
+  assert t == scores.max()
+  assert not (scores > t).any()
+
+
+def test_sigma_by_hand():
+  # Mean 5 and population deviation 2.
+  scores = [2, 4, 4, 4, 5, 5, 7, 9]
+  assert threshold(scores, "sigma") == 11
+  assert threshold(scores, "sigma", 0.5) == 6
+  assert threshold(scores, "sigma", 0) == 5
+
+
+def test_silverman_bandwidth_by_hand():
+  # Deviation 0.9 * 2 * 8^(-1/5) where it is less than the range 1.5 / 1.34.
+  scores = np.array([2.0, 4, 4, 4, 5, 5, 7, 9])
+  np.testing.assert_allclose(
+    silverman_bandwidth(scores), 0.9 * 1.5 / 1.34 * 8**-0.2
+  )
+  # The interquartile range is 0: the deviation alone.
+  scores = np.array([0.0, 0, 0, 0, 0, 0, 0, 8])
+  np.testing.assert_allclose(
+    silverman_bandwidth(scores), 0.9 * scores.std() * 8**-0.2
+  )
+
+
+@pytest.mark.parametrize("tail", [0.5, 0.05, 1e-6])
+def test_kde_of_two_far_points_is_a_quantile_of_one_kernel(tail):
+  scores = np.array([0.0, 1.0])
+  h = silverman_bandwidth(scores)
+  t = threshold(scores, "kde", tail)
+  above = [1 - statistics.NormalDist(s, h).cdf(t) for s in scores]
+  np.testing.assert_allclose(np.mean(above), tail, rtol=1e-9)
+
+
+def test_kde_of_symmetric_scores_halves_at_the_centre():
+  scores = 3 + np.array([-2.0, -1, -0.5, 0.5, 1, 2])
+  np.testing.assert_allclose(threshold(scores, "kde", 0.5), 3, atol=1e-12)
+
+
+def test_kde_agrees_with_scipy():
+  scores = np.random.default_rng(1).gamma(2.0, size=80)
+  factor = silverman_bandwidth(scores) / scores.std(ddof=1)
+  density = stats.gaussian_kde(scores, bw_method=factor)
+  for tail in (0.3, 0.05, 0.001):
+    t = threshold(scores, "kde", tail)
+    np.testing.assert_allclose(
+      density.integrate_box_1d(t, np.inf), tail, rtol=1e-6
+    )
+  assert threshold(scores, "kde") == threshold(scores, "kde", 0.05)
+
+
+@pytest.mark.parametrize("rule", DEFAULTS)
+@pytest.mark.parametrize("constant", [0.0, 0.1, -7.3, 1e20])
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_constant_scores_give_the_constant(rule, constant, n):
+  assert threshold(np.full(n, constant), rule) == constant
+
+
+@pytest.mark.parametrize("rule", DEFAULTS)
+def test_moves_and_scales_with_the_scores(rule):
+  scores = np.random.default_rng(2).normal(size=30)
+  np.testing.assert_allclose(
+    threshold(100 + 8 * scores, rule), 100 + 8 * threshold(scores, rule)
+  )
+
+
+def test_unknown_rule_names_the_rules():
+  with pytest.raises(InputError, match="'f1'.*quantile, max, sigma, kde"):
+    threshold([1.0], "f1")
+
+
+@pytest.mark.parametrize("rule", DEFAULTS)
+def test_scores_that_are_refused(rule):
+  for empty in ([], [[1.0, 2.0]], 1.0):
+    with pytest.raises(InputError, match="a vector of one score or more"):
+      threshold(empty, rule)
+  for bad in (np.nan, np.inf, -np.inf):
+    with pytest.raises(InputError, match="1 of 2 .* NaN or infinite"):
+      threshold([1.0, bad], rule)
+
+
+@pytest.mark.parametrize(
+  "rule, value",
+  [
+    ("quantile", 1.01),
+    ("quantile", -0.1),
+    ("max", 2.0),
+    ("sigma", -1.0),
+    ("sigma", np.inf),
+    ("kde", 0.0),
+    ("kde", 1.0),
+    ("kde", np.nan),
+  ],
+)
+def test_values_that_are_refused(rule, value):
+  with pytest.raises(InputError, match=f"threshold value {value}.*{rule}"):
+    threshold([1.0, 2.0], rule, value)
