@@ -13,6 +13,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from jaxad import data
 from jaxad.errors import InputError
 from jaxad.methods import METHODS
 
@@ -23,16 +24,12 @@ def base(method: str) -> ConfigDict:
     {
       "method": method,
       "seed": 0,
-      "data": {
-        "name": "textures",
-        "subset": None,  # category or class, where a data set has several
-        "root": None,  # folder of the files, where a data set needs one
-        "image_size": 256,  # pixels, square
-        "unreadable": "error",  # or "skip": what to do with a broken image
-        # Part of the normal training images that is kept from training, for
-        # the threshold. With 0 it comes from training images.
+      "data": {"name": "textures"}
+      | _keywords(data.load)
+      | {
+        # Part of the normal training images that is kept from training, for the
+        # threshold. With 0 it comes from training images.
         "holdout": 0.0,
-        "options": {},  # further keywords of the data set
       },
       "train": {
         "epochs": 1,
@@ -58,14 +55,18 @@ def base(method: str) -> ConfigDict:
         "maps": "all",
         "nearest_neighbour": False,  # score the frozen features this way too
       },
-      "detector": {
-        name: parameter.default
-        for name, parameter in inspect.signature(
-          METHODS[method]
-        ).parameters.items()
-      },
+      "detector": _keywords(METHODS[method]),
     }
   )
+
+
+def _keywords(function):
+  """{keyword: default}; the name and the seed are set elsewhere."""
+  return {
+    name: parameter.default
+    for name, parameter in inspect.signature(function).parameters.items()
+    if parameter.default is not parameter.empty and name != "seed"
+  }
 
 
 def load(path_and_preset: str) -> ConfigDict:
@@ -108,8 +109,7 @@ def override(config: ConfigDict, name: str, text: str) -> None:
   full = f"config.{name}"
   if not isinstance(node, ConfigDict):
     raise InputError(f"{full}: no such field; the groups are {_names(config)}.")
-  new_option = parents == ["data", "options"]
-  if leaf not in node and not new_option:
+  if leaf not in node:
     where = ".".join(["config", *parents])
     raise InputError(f"{full}: no such field; {where} has {_names(node)}.")
   current = node.get(leaf)

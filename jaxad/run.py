@@ -119,7 +119,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   """
   detector = jaxad.METHODS[config.method](**config.detector)
   _check_eval(config)
-  _open_workdir(workdir, config, resume)
+  _check_workdir(workdir, config, resume)
   dataset, holdout = _load_data(config)
   mesh = training.data_mesh()
   init_key, embed_key, score_key = jax.random.split(
@@ -127,6 +127,8 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   )
   state = detector.init(init_key, {"x": dataset.train.x[:1]})
   _announce(config, dataset, holdout, state, workdir)
+  # Nothing is written before all that can be wrong with the input is checked.
+  _make_workdir(workdir, config)
 
   embed_seconds = time.perf_counter()
   features = _cached_features(
@@ -232,41 +234,44 @@ def _check_eval(config):
     )
 
 
-def _open_workdir(workdir, config, resume):
-  """Makes the folder and writes `config.json`, or checks the one there."""
-  path, ours = workdir / "config.json", config.to_dict()
+def _check_workdir(workdir, config, resume):
+  """Refuses a folder that holds something else than the run to resume."""
   if resume:
+    path = workdir / "config.json"
     if not path.is_file():
       raise InputError(
         f"--resume: {workdir} holds no run (no config.json); leave --resume "
         "out to start one."
       )
-    difference = configs.first_difference(json.loads(path.read_text()), ours)
+    theirs = json.loads(path.read_text())
+    difference = configs.first_difference(theirs, config.to_dict())
     if difference:
       raise InputError(
         f"--resume: {workdir} is a run of another configuration: "
         f"{difference}; give the same one, or another --workdir."
       )
-    return
-  if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+  elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
     raise InputError(
       f"--workdir {workdir} is not empty; continue its run with --resume, or "
       "choose another folder."
     )
+
+
+def _make_workdir(workdir, config):
   try:
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise InputError(
       f"--workdir {workdir} cannot be made: {error.strerror}."
     ) from error
-  report.write_json(path, ours)
+  report.write_json(workdir / "config.json", config.to_dict())
 
 
 def _load_data(config) -> tuple[Dataset, Examples | None]:
   """The data set, and the part of its training images held out (or None)."""
   fields = config.data.to_dict()
-  fraction, options = fields.pop("holdout"), fields.pop("options")
-  dataset = data.load(**fields, **options, seed=config.seed)
+  fraction = fields.pop("holdout")
+  dataset = data.load(**fields, seed=config.seed)
   if not fraction:
     return dataset, None
   n = len(dataset.train.label)
@@ -419,7 +424,9 @@ def _report(config, workdir, test, score, normal_score, maps_of) -> dict:
     test.label[shown],
     [test.id[i] for i in shown],
     None if test.mask is None else test.mask[shown],
-    count=SHEET_IMAGES,
+    # One scale for all images of the set, where their maps are known.
+    None if maps is None else (maps.min(), np.quantile(maps, 0.999)),
+    SHEET_IMAGES,
   )
   return {
     **evaluation.image_metrics(test.label, score),

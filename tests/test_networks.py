@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Trunks, and the convolution and pooling that they are made of."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -123,15 +125,23 @@ def test_unknown_names():
 
 
 def test_random_weights_keep_the_scale():
-  x = jax.random.normal(jax.random.key(1), (2, 96, 96, 3))
-  for name in ("alexnet", "squeezenet1_1"):
-    variables = trunk_variables(name, None, "random", jax.random.key(0))
-    y = jax.jit(make_trunk(name).apply)(variables, x)
-    assert 0.1 < float(y.std()) < 10
-  other = trunk_variables("squeezenet1_1", None, "random", jax.random.key(2))
-  kernels = [v["params"]["features.0"]["kernel"] for v in (variables, other)]
+  variables = trunk_variables("alexnet", None, "random", jax.random.key(0))
+  x = np.random.default_rng(0).standard_normal((2, 96, 96, 3), np.float32)
+  y = jax.jit(make_trunk("alexnet").apply)(variables, x)
+  assert 0.1 < float(y.std()) < 10
+  for module in variables["params"].values():
+    assert not module["bias"].any()
+
+
+def test_random_weights_depend_on_the_key_alone():
+  first, second, other = (
+    trunk_variables("resnet18", "bn1", "random", jax.random.key(seed))
+    for seed in (0, 0, 1)
+  )
+  chex.assert_trees_all_equal(first, second)
+  kernels = [v["params"]["conv1"]["kernel"] for v in (first, other)]
   assert float(abs(kernels[0] - kernels[1]).max()) > 0.1
-  np.testing.assert_allclose(kernels[0].std(), np.sqrt(2 / 27), rtol=0.1)
+  np.testing.assert_allclose(kernels[0].std(), np.sqrt(2 / 147), rtol=0.05)
 
 
 def test_resnet_training_mode_updates_the_statistics():
@@ -198,27 +208,25 @@ def lax_convolution(x, kernel, stride, padding):
   ("height", "width", "channels", "window", "stride", "padding"),
   [
     (23, 30, 3, 11, 4, 2),
-    (32, 32, 3, 11, 4, 2),
     (17, 16, 3, 3, 2, 0),
     (15, 14, 3, 7, 2, 3),
     (9, 12, 1, 4, 3, ((0, 1), (2, 0))),
     (5, 9, 2, 2, 4, 0),
     (9, 8, 4, 1, 2, 0),
-    (9, 8, 8, 1, 1, 0),
     (9, 8, 8, 3, 2, 1),
   ],
 )
 def test_convolution_forms_agree(
   height, width, channels, window, stride, padding
 ):
-  keys = jax.random.split(jax.random.key(0), 4)
-  x = jax.random.normal(keys[0], (2, height, width, channels))
-  kernel = jax.random.normal(keys[1], (window, window, channels, 5))
-  directions = (
-    jax.random.normal(keys[2], x.shape),
-    jax.random.normal(keys[3], kernel.shape),
+  draw = functools.partial(
+    np.random.default_rng(0).standard_normal, dtype=np.float32
   )
+  x = draw((2, height, width, channels))
+  kernel = draw((window, window, channels, 5))
+  directions = draw(x.shape), draw(kernel.shape)
 
+  @functools.partial(jax.jit, static_argnums=0)
   def everything(convolution):
     f = lambda x, kernel: convolution(x, kernel, stride, padding)
     y, tangent = jax.jvp(f, (x, kernel), directions)
@@ -226,10 +234,9 @@ def test_convolution_forms_agree(
     frozen = jax.grad(lambda x: (f(x, kernel) ** 2).sum())(x)
     return y, tangent, gradients, frozen
 
-  got = jax.jit(lambda: everything(convolve))()
-  expected = jax.jit(lambda: everything(lax_convolution))()
-  # Sums of up to 363 products in another order.
-  chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=2e-2)
+  got = everything(convolve)
+  expected = everything(lax_convolution)
+  # Sums of hundreds of products in another order, relative to the largest.
   scale = jax.tree.map(lambda v: float(abs(v).max()), expected)
   chex.assert_trees_all_close(
     jax.tree.map(lambda v, s: v / s, got, scale),
@@ -258,7 +265,7 @@ def test_convolution_rejects_a_small_image():
 def lax_pool(x, window, stride, padding, ceil_mode):
   """`lax.reduce_window`, the ceil mode through one more stride of -inf."""
   extra = stride - 1 if ceil_mode else 0
-  return lax.reduce_window(
+  y = lax.reduce_window(
     x,
     -jnp.inf,
     lax.max,
@@ -266,6 +273,9 @@ def lax_pool(x, window, stride, padding, ceil_mode):
     (1, stride, stride, 1),
     ((0, 0), (padding, padding + extra), (padding, padding + extra), (0, 0)),
   )
+  # A window may not begin behind the image.
+  starts = [len(range(0, n + padding, stride)) for n in x.shape[1:3]]
+  return y[:, : starts[0], : starts[1]]
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
@@ -274,18 +284,20 @@ def lax_pool(x, window, stride, padding, ceil_mode):
   [(11, 14, 3, 2, 0), (12, 9, 3, 2, 1), (8, 8, 2, 2, 0), (13, 10, 4, 3, 2)],
 )
 def test_pool_forms_agree(height, width, window, stride, padding, ceil_mode):
-  x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
+  rng = np.random.default_rng(0)
+  x = rng.standard_normal((2, height, width, 3), np.float32)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def values_and_gradient(pool, x):
+    y, pull = jax.vjp(lambda x: pool(x, window, stride, padding, ceil_mode), x)
+    weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+    return y, pull(weights)[0]
+
   # Rectified: half of the pixels are equal, so the rule for ties matters.
-  for image in (x, jax.nn.relu(x)):
-    f = lambda x: max_pool(x, window, stride, padding, ceil_mode)
-    g = lambda x: lax_pool(x, window, stride, padding, ceil_mode)
-    y, pull = jax.vjp(f, image)
-    expected, expected_pull = jax.vjp(g, image)
-    np.testing.assert_array_equal(y, expected)
-    weights = jax.random.normal(jax.random.key(1), y.shape)
-    np.testing.assert_allclose(
-      pull(weights)[0], expected_pull(weights)[0], rtol=1e-6, atol=1e-6
-    )
+  for image in (x, np.maximum(x, 0)):
+    got = values_and_gradient(max_pool, image)
+    expected = values_and_gradient(lax_pool, image)
+    chex.assert_trees_all_close(got, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_pool_ceil_mode_by_hand():
@@ -370,30 +382,41 @@ def torch_forward(torch, name, t, x, last="layer4"):
   return x
 
 
-@pytest.mark.parametrize("size", [(97, 80), (64, 113)])
 @pytest.mark.parametrize("name", TRUNKS)
-def test_equal_to_pytorch(name, size):
+def test_equal_to_pytorch(name):
+  """In float64, where no rounding flips a ReLU or a maximum."""
   torch = pytest.importorskip("torch")
-  variables = random_variables(name)
-  images = np.random.default_rng(1).standard_normal((2, *size, 3))
-  images = images.astype(np.float32)
+  images = np.random.default_rng(1).standard_normal((2, 73, 66, 3))
+  weights = np.random.default_rng(2).standard_normal(feature_channels(name))
+  variables = jax.tree.map(np.float64, random_variables(name))
   module = make_trunk(name)
-  weights = jnp.asarray(
-    np.random.default_rng(2).standard_normal(feature_channels(name)),
-    jnp.float32,
-  )
 
-  loss = lambda x: (module.apply(variables, x) @ weights).sum()
-  forward_and_back = lambda x: (module.apply(variables, x), jax.grad(loss)(x))
-  y, gradient = jax.jit(forward_and_back)(images)
+  def forward_and_back(x):
+    y, pull = jax.vjp(lambda x: module.apply(variables, x), x)
+    return y, pull(jnp.broadcast_to(weights, y.shape))[0]
+
+  with jax.enable_x64(True):
+    y, gradient = jax.jit(forward_and_back)(images)
   x = torch.tensor(images).permute(0, 3, 1, 2).requires_grad_()
   t = torch_forward(torch, name, torch_tensors(torch, variables), x)
-  (t.permute(0, 2, 3, 1) @ torch.tensor(np.asarray(weights))).sum().backward()
-  expected = t.detach().permute(0, 2, 3, 1).numpy()
-  assert np.abs(expected).max() > 0.1
-  # Twenty convolutions in float32, relative to the largest value.
-  scale = np.abs(expected).max()
-  np.testing.assert_allclose(y, expected, rtol=0, atol=2e-5 * scale)
-  expected = x.grad.permute(0, 2, 3, 1).numpy()
-  scale = np.abs(expected).max()
-  np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4 * scale)
+  (t.permute(0, 2, 3, 1) @ torch.tensor(weights)).sum().backward()
+  for got, tensor in ((y, t.detach()), (gradient, x.grad)):
+    expected = tensor.permute(0, 2, 3, 1).numpy()
+    scale = np.abs(expected).max()
+    assert got.dtype == np.float64 and scale > 0.1
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10 * scale)
+
+
+def test_ceil_mode_equal_to_pytorch():
+  torch = pytest.importorskip("torch")
+  for size in (2, 5, 6, 7):
+    for window, stride, padding in ((3, 2, 0), (2, 3, 1), (4, 3, 2)):
+      x = np.random.default_rng(size).standard_normal((1, size, size, 1))
+      x = x.astype(np.float32)
+      expected = torch.nn.functional.max_pool2d(
+        torch.tensor(x[..., 0]), window, stride, padding, ceil_mode=True
+      )
+      y = jax.jit(max_pool, static_argnums=(1, 2, 3, 4))(
+        x, window, stride, padding, True
+      )
+      np.testing.assert_array_equal(y[..., 0], expected.numpy())

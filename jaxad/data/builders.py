@@ -33,6 +33,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version("1.0.0")
 
+  # Nothing is downloaded. TFDS 4.9.10 would look for checksums beside this file
+  # with a package, importlib_resources, that it does not depend on.
+  url_infos = None
+
   @abc.abstractmethod
   def _items(self, split, dl_manager) -> Iterable[Item]:
     """The items of one split."""
@@ -119,9 +123,11 @@ class TexturesConfig(tfds.core.BuilderConfig):
 
 
 class Textures(_Builder):
-  """Rendered surfaces, see `jaxad.data.textures`."""
+  """Rendered surfaces, see `jaxad.data.textures`; takes a TexturesConfig.
 
-  BUILDER_CONFIGS = [TexturesConfig(name=subset) for subset in textures.SUBSETS]
+  There are no BUILDER_CONFIGS, whose names a configuration of other values
+  could not have.
+  """
 
   def _items(self, split, dl_manager):
     del dl_manager

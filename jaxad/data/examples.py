@@ -31,6 +31,16 @@ class Examples:
   kind: tuple[str, ...]
   mask: np.ndarray | None
 
+  def take(self, rows: np.ndarray) -> "Examples":
+    """The examples of these rows, [k] int, in this order."""
+    return Examples(
+      x=self.x[rows],
+      label=self.label[rows],
+      id=tuple(self.id[i] for i in rows),
+      kind=tuple(self.kind[i] for i in rows),
+      mask=None if self.mask is None else self.mask[rows],
+    )
+
 
 class Dataset(NamedTuple):
   """The splits of one data set.

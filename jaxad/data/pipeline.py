@@ -66,6 +66,8 @@ def batches(
       "the data has no masks; expected `ground_truth/`, or call without "
       "with_mask"
     )
+  if seed is not None and seed < 0:
+    raise InputError(f"seed is {seed}; expected 0 or more, or None")
   order = np.arange(n, dtype=np.int32)
   if seed is not None:
     order = np.random.default_rng((seed, epoch)).permutation(order)

@@ -74,6 +74,8 @@ def load(
       f"data.unreadable is {unreadable!r}; expected one of "
       f"{', '.join(images.UNREADABLE)}"
     )
+  if seed < 0:
+    raise InputError(f"data.seed is {seed}; expected 0 or more")
   request = Request(
     subset=subset or None,
     root=pathlib.Path(root).expanduser() if root else None,
@@ -104,23 +106,17 @@ def _textures(request):
       f"data.image_size is {request.image_size}; textures need "
       f"{textures.MIN_SIZE} pixels or more"
     )
-  facts = {
-    "renderer": textures.VERSION,
+  builders = _builders()
+  values = {
     "size": request.image_size,
     "seed": request.seed,
     "n_train": request.n_train,
     "n_test_good": request.n_test_good,
     "n_test_defect": request.n_test_defect,
   }
-  builders = _builders()
-  config = builders.TexturesConfig(
-    # TFDS wants another name for what is not one of its BUILDER_CONFIGS.
-    name=subset,
-    **{key: value for key, value in facts.items() if key != "renderer"},
-  )
-  items = builders.records(
-    builders.Textures, {"subset": subset, **facts}, config
-  )
+  facts = {"subset": subset, "renderer": textures.VERSION, **values}
+  config = builders.TexturesConfig(name=subset, **values)
+  items = builders.records(builders.Textures, facts, config)
   return _read(items, request)
 
 

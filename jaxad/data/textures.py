@@ -199,7 +199,7 @@ def _fabric(rng, size, defect, defect_rng):
   if defect == "weave":
     # In a patch the diagonal runs the other way.
     fault = _patch(defect_rng, i, j)
-    diagonal = np.where(fault, i - j, diagonal)
+    diagonal = np.where(fault, i - j + 1, diagonal)
   if defect == "thread":
     gone = _strand(defect_rng, i, j)
     fault = gone
@@ -229,7 +229,8 @@ def _fabric(rng, size, defect, defect_rng):
 
 def _patch(rng, i, j):
   """Some threads each way, [size, size] bool."""
-  wide, high = rng.integers(4, 8), rng.integers(3, 7)
+  most = max(2, int(i.max() - i.min()) // 3)
+  wide, high = np.minimum((rng.integers(4, 8), rng.integers(3, 7)), most)
   i0 = rng.integers(i.min() + 1, max(i.max() - wide, i.min() + 2))
   j0 = rng.integers(j.min() + 1, max(j.max() - high, j.min() + 2))
   return (i >= i0) & (i < i0 + wide) & (j >= j0) & (j < j0 + high)
@@ -435,7 +436,7 @@ def _stain(rng, rgb):
   inside = _blob(rng, size, rng.uniform(17, 34), 0.16)
   rim = np.exp(-np.square((inside - 0.12) / 0.10))
   amount = _step(inside - 0.04, 0.10) * (0.75 + 0.4 * rim)
-  strength = rng.uniform(0.24, 0.38)
+  strength = rng.uniform(0.20, 0.32)
   tint = strength * rng.uniform((0.4, 0.7, 0.9), (0.8, 1, 1.3))
   if rng.uniform() < 0.4:
     # A bleached spot rather than a dark one.
@@ -493,7 +494,7 @@ def _camera(rng, rgb):
   slope = rng.uniform(-0.12, 0.12, 2).astype(np.float32)
   light = 1 + slope[0] * y + slope[1] * x
   light = light - np.float32(rng.uniform(0, 0.08)) * (y * y + x * x)
-  balance = rng.normal(1, 0.018, 3).astype(np.float32)
+  balance = rng.normal(1, 0.012, 3).astype(np.float32)
   gain = np.float32(rng.uniform(0.78, 1.18))
   contrast = np.float32(rng.uniform(0.85, 1.15))
   # About a constant: the image's mean would carry a defect beyond its mask.

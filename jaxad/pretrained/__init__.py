@@ -132,9 +132,12 @@ def _safetensor(name, entry, data):
 
 def _read_npz(path):
   try:
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as file:
+      arrays = np.load(file, allow_pickle=False)
+      if not isinstance(arrays, Mapping):
+        raise ValueError("a single array without a name")
       return dict(arrays)
-  except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+  except (ValueError, EOFError, zipfile.BadZipFile) as error:
     raise InputError(
       f"weights {path}: not a sound .npz file of plain arrays ({error})"
     ) from error

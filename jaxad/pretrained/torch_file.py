@@ -19,6 +19,7 @@ import collections
 import io
 import os
 import pickle
+import struct
 import zipfile
 from typing import NamedTuple
 
@@ -201,7 +202,14 @@ def _read_zip(file):
         if len(content) != numel * dtype.itemsize:
           raise _Damaged(f"storage {key} has {len(content)} bytes")
         storages[key] = _little_endian(content, dtype, order == b"little")
-  except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+  except (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    ValueError,
+    struct.error,
+  ) as error:
     raise _Damaged(str(error) or "the archive ends early") from error
   return state, storages
 

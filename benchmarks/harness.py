@@ -1,0 +1,386 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Timing of implementations of one workload against each other.
+
+A benchmark is a script with a dict of implementations, each a module-level
+function `make(workload, options) -> Program`:
+
+    if __name__ == "__main__":
+      harness.main(__doc__, WORKLOADS, {"jaxad": make_jaxad, ...}, costs)
+
+Every implementation of a workload lives in a process of its own, in one process
+group, and runs a step when told to, in turn: A, B, A, B, ... So all see the
+same machine, neither allocator nor thread pool of one disturbs the other's
+(OpenMP threads spin for a while after a step), and memory is given back between
+workloads. Medians over the repeats; compiling, and one step to warm up, are
+apart.
+
+Both libraries compute in full float32 unless `--tf32` or `--bfloat16` is given,
+also on devices whose default is less.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing
+import os
+import pathlib
+import platform
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+# The implementation that the others are compared with.
+BASELINE = "pytorch"
+
+
+class Options(NamedTuple):
+  """What the command line says about the workloads.
+
+  Attributes:
+    small: reduced sizes, to see whether everything runs.
+    tf32: products of float32 may be rounded to TF32, on GPUs.
+    bfloat16: the frozen trunk's arithmetic is in bfloat16.
+  """
+
+  small: bool
+  tf32: bool
+  bfloat16: bool
+
+
+class Program(NamedTuple):
+  """One implementation, ready to run.
+
+  Attributes:
+    run: does one step and waits for its end.
+    compile_s: seconds that compiling took.
+    device: "cpu" or "gpu".
+    device_name: model of the device.
+  """
+
+  run: Callable[[], Any]
+  compile_s: float
+  device: str
+  device_name: str
+
+
+class Rates(NamedTuple):
+  """What the device reaches: matrix products, and copies in its memory."""
+
+  flops: float
+  bytes: float
+
+
+Make = Callable[[str, Options], Program]
+# A workload as [(operations, bytes)], one entry for each of the parts that
+# follow each other.
+Costs = Mapping[str, list[tuple[float, float]]]
+
+
+def main(
+  description: str,
+  workloads: Mapping[str, str],
+  implementations: Mapping[str, Make],
+  costs: Costs,
+) -> None:
+  """Runs the command line.
+
+  Args:
+    description: of the benchmark.
+    workloads: one line on each workload, by name.
+    implementations: by name, "pytorch..." only run where PyTorch is installed.
+    costs: arithmetic and traffic of the full-size workloads.
+  """
+  args = _parse(description, workloads)
+  options = Options(args.small, args.tf32, args.bfloat16)
+  _set_environment(args)
+  if importlib.util.find_spec("torch") is None:
+    print("PyTorch is not installed (extra `bench`): no comparison.")
+    implementations = _select(implementations, lambda n: n == "jaxad")
+  elif not args.compiled:
+    implementations = _select(implementations, lambda n: n != COMPILED)
+  if args.small:
+    print("--small: reduced sizes; the numbers compare with no others.")
+  rows, rates = [], None
+  for workload in args.workloads:
+    new, device, name = _measure(
+      workload, implementations, options, args.repeats
+    )
+    roofline = device != "cpu" and workload in costs and not args.small
+    if roofline and not args.bfloat16:
+      rates = rates or measure_rates()
+      for row in new:
+        row |= _efficiency(row["median_ms"] / 1000, costs[workload], rates)
+    if not rows:
+      print(_machine(name, options), end="\n\n")
+      print(_line(dict(zip(new[0], new[0], strict=True))))
+    rows += new
+    for row in new:
+      print(_line(row), flush=True)
+    # After each workload: what was measured survives an interrupt.
+    if args.json:
+      _write_json(args.json, rows)
+  if rates:
+    print(
+      f"\nmeasured: {rates.flops / 1e12:.1f} Tflop/s in a matrix product, "
+      f"{rates.bytes / 1e9:.0f} GB/s read and written in a copy"
+    )
+
+
+COMPILED = "pytorch_compiled"
+
+
+def _parse(description, workloads):
+  listing = "\n".join(f"  {name}  {text}" for name, text in workloads.items())
+  parser = argparse.ArgumentParser(
+    description=f"{description}\n\nworkloads:\n{listing}",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+
+  def names(text):
+    chosen = text.split(",")
+    unknown = [name for name in chosen if name not in workloads]
+    if unknown:
+      raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
+    return chosen
+
+  def file(text):
+    path = pathlib.Path(text)
+    if not path.parent.is_dir():
+      raise argparse.ArgumentTypeError(f"no such folder: {path.parent}")
+    return path
+
+  add = parser.add_argument
+  add("--workloads", type=names, default=list(workloads), metavar="W1,W3")
+  add("--repeats", type=int, default=5, help="steps to take the median of")
+  add("--json", type=file, metavar="FILE", help="write the rows to FILE")
+  add("--small", action="store_true", help="reduced sizes, a quick check")
+  add("--compiled", action="store_true", help="torch.compile as well")
+  add("--device", choices=("auto", "cpu"), default="auto")
+  add("--tf32", action="store_true", help="TF32 products, both libraries")
+  add("--bfloat16", action="store_true", help="frozen trunk in bfloat16")
+  args = parser.parse_args()
+  if args.repeats < 1:
+    parser.error("--repeats must be at least 1")
+  return args
+
+
+def _set_environment(args):
+  """For the workers, which inherit it before they import a library."""
+  precision = "tensorfloat32" if args.tf32 else "highest"
+  os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = precision
+  # The libraries share the accelerator's memory.
+  os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+  if args.device == "cpu":
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def _select(implementations, condition):
+  return {n: make for n, make in implementations.items() if condition(n)}
+
+
+def _measure(workload, implementations, options, repeats):
+  """Returns (rows, device, device_name) of one workload."""
+  workers = {}
+  try:
+    for name, make in implementations.items():
+      # One after the other, so that they do not disturb each other's compiling.
+      workers[name] = Worker(name, make, workload, options)
+    times = {name: [] for name in workers}
+    for _ in range(repeats):
+      for name, worker in workers.items():
+        times[name].append(worker.run())
+  finally:
+    for worker in workers.values():
+      worker.close()
+  devices = {worker.device for worker in workers.values()}
+  if len(devices) > 1:
+    raise SystemExit(
+      f"{', '.join(workers)} run on {' and '.join(sorted(devices))}: "
+      "not comparable; use --device=cpu"
+    )
+  medians = {name: statistics.median(t) for name, t in times.items()}
+  baseline = medians.get(BASELINE)
+  rows = [
+    {
+      "workload": workload + ("-small" if options.small else ""),
+      "implementation": name,
+      "median_ms": median,
+      "compile_s": workers[name].compile_s,
+      "ratio_to_pytorch": baseline and baseline / median,
+    }
+    for name, median in medians.items()
+  ]
+  return rows, devices.pop(), workers["jaxad"].device_name
+
+
+class Worker:
+  """A process that holds one implementation of one workload."""
+
+  def __init__(self, name: str, make: Make, workload: str, options: Options):
+    """Starts it and waits until it is ready."""
+    self._name = name
+    context = multiprocessing.get_context("spawn")
+    self._connection, there = context.Pipe()
+    self._process = context.Process(
+      target=_serve, args=(there, make, workload, options), daemon=True
+    )
+    self._process.start()
+    there.close()
+    self.compile_s, self.device, self.device_name = self._receive()
+
+  def run(self) -> float:
+    """Does one step; returns milliseconds."""
+    self._connection.send("run")
+    return self._receive()
+
+  def close(self):
+    self._connection.close()
+    self._process.join()
+
+  def _receive(self):
+    try:
+      answer = self._connection.recv()
+    except EOFError:
+      self._process.join()
+      raise SystemExit(
+        f"{self._name} died, exit code {self._process.exitcode} "
+        "(-9: most likely out of memory)"
+      ) from None
+    if isinstance(answer, str):
+      raise SystemExit(f"{self._name} failed:\n{answer}")
+    return answer
+
+
+def _serve(connection, make, workload, options):
+  """Life of a worker: one program, run whenever the connection says so."""
+  try:
+    program = make(workload, options)
+    program.run()
+    connection.send((program.compile_s, program.device, program.device_name))
+    while True:
+      connection.recv()
+      start = time.perf_counter()
+      program.run()
+      connection.send(1000 * (time.perf_counter() - start))
+  except EOFError:
+    pass  # closed by the other side: the workload is done
+  except Exception:
+    connection.send(traceback.format_exc())
+
+
+def compile_jax(function, *args, donate=()):
+  """Compiles for the shapes of args; returns (compiled, seconds)."""
+  import jax
+
+  start = time.perf_counter()
+  compiled = jax.jit(function, donate_argnums=donate).lower(*args).compile()
+  return compiled, time.perf_counter() - start
+
+
+def measure_rates() -> Rates:
+  """What the device of jaxad reaches, in a process of its own."""
+  with multiprocessing.get_context("spawn").Pool(1) as pool:
+    return pool.apply(_rates)
+
+
+def _rates(side=8192, repeats=20):
+  """Square matrix product and copy in float32, best of the repeats."""
+  import jax
+  import jax.numpy as jnp
+
+  a = jax.random.normal(jax.random.key(0), (side, side))
+  long = jnp.zeros(side * side)
+
+  def best(function, x):
+    compiled = jax.jit(function).lower(x).compile()
+    seconds = []
+    for _ in range(repeats):
+      start = time.perf_counter()
+      jax.block_until_ready(compiled(x))
+      seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+  return Rates(
+    flops=2 * side**3 / best(lambda a: a @ a, a),
+    # Reads and writes; adding one keeps the copy from being elided.
+    bytes=2 * long.nbytes / best(lambda x: x + 1, long),
+  )
+
+
+def _efficiency(seconds, parts, rates):
+  """Columns for accelerators: the rate, and the share of the roofline.
+
+  No part can take less than its operations at the rate of a matrix product, or
+  its bytes at the rate of a copy. The operations are those that the workload
+  needs, not those that an implementation spends.
+  """
+  bound = sum(max(o / rates.flops, b / rates.bytes) for o, b in parts)
+  return {
+    "gflops": sum(operations for operations, _ in parts) / seconds / 1e9,
+    "roofline": bound / seconds,
+  }
+
+
+def _machine(device_name, options):
+  """One line on what the numbers were measured with."""
+  libraries = ["jax", "jaxlib", "torch"]
+  versions = [f"python {platform.python_version()}"]
+  for library in libraries:
+    try:
+      versions.append(f"{library} {importlib.metadata.version(library)}")
+    except importlib.metadata.PackageNotFoundError:
+      versions.append(f"no {library}")
+  precision = "tf32" if options.tf32 else "float32"
+  if options.bfloat16:
+    precision += ", trunk bfloat16"
+  return "; ".join(
+    [
+      f"{device_name}, {os.cpu_count()} CPU threads",
+      ", ".join(versions),
+      precision,
+    ]
+  )
+
+
+def cpu_name() -> str:
+  """Model of the processor."""
+  try:
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+      if line.startswith("model name"):
+        return line.split(":", 1)[1].strip()
+  except OSError:
+    pass  # not Linux
+  return platform.processor() or platform.machine()
+
+
+_WIDTHS = {"workload": 9, "implementation": 17}
+_FORMATS = {
+  "median_ms": ".1f",
+  "compile_s": ".1f",
+  "ratio_to_pytorch": ".2f",
+  "gflops": ".0f",
+  "roofline": ".2f",
+}
+
+
+def _line(row):
+  """A row, or the names of its columns, as one line of the table."""
+  cells = []
+  for name, value in row.items():
+    if value is None:
+      value = "-"
+    elif not isinstance(value, str):
+      value = format(value, _FORMATS[name])
+    width = _WIDTHS.get(name)
+    cells.append(value.ljust(width) if width else value.rjust(len(name)))
+  return "  ".join(cells)
+
+
+def _write_json(path, rows):
+  temporary = path.with_name(f"{path.name}.{os.getpid()}")
+  temporary.write_text(json.dumps(rows, indent=2) + "\n")
+  temporary.replace(path)
