@@ -9,10 +9,15 @@ function `make(workload, options) -> Program`:
 
 Every implementation of a workload lives in a process of its own, in one process
 group, and runs a step when told to, in turn: A, B, A, B, ... So all see the
-same machine, neither allocator nor thread pool of one disturbs the other's
-(OpenMP threads spin for a while after a step), and memory is given back between
-workloads. Medians over the repeats; compiling, and one step to warm up, are
-apart.
+same machine, neither allocator nor thread pool of one disturbs the other's, and
+memory is given back between workloads. Medians over the repeats; compiling, and
+one step to warm up, are apart.
+
+On a busy machine no number is worth much. PyTorch's threads spin at their
+barriers and then lose far more than XLA's (a step of 3 s took 17), which would
+flatter jaxad; so they are told to sleep instead (OMP_WAIT_POLICY=passive,
+unless the environment says otherwise), and `cpu_ms`, the CPU time of all
+threads of a step, is there to check against. The load at the start is printed.
 
 Both libraries compute in full float32 unless `--tf32` or `--bfloat16` is given,
 also on devices whose default is less.
@@ -32,8 +37,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-# The implementation that the others are compared with.
-BASELINE = "pytorch"
+# The implementation that the others are compared with, and the one that only
+# `--compiled` asks for.
+BASELINE, COMPILED = "pytorch", "pytorch_compiled"
 
 
 class Options(NamedTuple):
@@ -94,6 +100,7 @@ def main(
     costs: arithmetic and traffic of the full-size workloads.
   """
   args = _parse(description, workloads)
+  load = os.getloadavg()[0]
   options = Options(args.small, args.tf32, args.bfloat16)
   _set_environment(args)
   if importlib.util.find_spec("torch") is None:
@@ -103,6 +110,7 @@ def main(
     implementations = _select(implementations, lambda n: n != COMPILED)
   if args.small:
     print("--small: reduced sizes; the numbers compare with no others.")
+  print(f"load average at the start: {load:.1f} on {os.cpu_count()} threads")
   rows, rates = [], None
   for workload in args.workloads:
     new, device, name = _measure(
@@ -127,9 +135,6 @@ def main(
       f"\nmeasured: {rates.flops / 1e12:.1f} Tflop/s in a matrix product, "
       f"{rates.bytes / 1e9:.0f} GB/s read and written in a copy"
     )
-
-
-COMPILED = "pytorch_compiled"
 
 
 def _parse(description, workloads):
@@ -173,6 +178,7 @@ def _set_environment(args):
   os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = precision
   # The libraries share the accelerator's memory.
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+  os.environ.setdefault("OMP_WAIT_POLICY", "passive")
   if args.device == "cpu":
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -202,17 +208,21 @@ def _measure(workload, implementations, options, repeats):
       f"{', '.join(workers)} run on {' and '.join(sorted(devices))}: "
       "not comparable; use --device=cpu"
     )
-  medians = {name: statistics.median(t) for name, t in times.items()}
-  baseline = medians.get(BASELINE)
+  medians = {
+    name: [statistics.median(column) for column in zip(*t, strict=True)]
+    for name, t in times.items()
+  }
+  baseline = medians.get(BASELINE, [None])[0]
   rows = [
     {
       "workload": workload + ("-small" if options.small else ""),
       "implementation": name,
       "median_ms": median,
+      "cpu_ms": cpu,
       "compile_s": workers[name].compile_s,
       "ratio_to_pytorch": baseline and baseline / median,
     }
-    for name, median in medians.items()
+    for name, (median, cpu) in medians.items()
   ]
   return rows, devices.pop(), workers["jaxad"].device_name
 
@@ -232,8 +242,8 @@ class Worker:
     there.close()
     self.compile_s, self.device, self.device_name = self._receive()
 
-  def run(self) -> float:
-    """Does one step; returns milliseconds."""
+  def run(self) -> tuple[float, float]:
+    """Does one step; returns milliseconds, on the clock and of CPU time."""
     self._connection.send("run")
     return self._receive()
 
@@ -263,9 +273,10 @@ def _serve(connection, make, workload, options):
     connection.send((program.compile_s, program.device, program.device_name))
     while True:
       connection.recv()
-      start = time.perf_counter()
+      clock, cpu = time.perf_counter(), time.process_time()
       program.run()
-      connection.send(1000 * (time.perf_counter() - start))
+      clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+      connection.send((1000 * clock, 1000 * cpu))
   except EOFError:
     pass  # closed by the other side: the workload is done
   except Exception:
@@ -360,6 +371,7 @@ def cpu_name() -> str:
 _WIDTHS = {"workload": 9, "implementation": 17}
 _FORMATS = {
   "median_ms": ".1f",
+  "cpu_ms": ".1f",
   "compile_s": ".1f",
   "ratio_to_pytorch": ".2f",
   "gflops": ".0f",
@@ -375,8 +387,10 @@ def _line(row):
       value = "-"
     elif not isinstance(value, str):
       value = format(value, _FORMATS[name])
-    width = _WIDTHS.get(name)
-    cells.append(value.ljust(width) if width else value.rjust(len(name)))
+    if name in _WIDTHS:
+      cells.append(value.ljust(_WIDTHS[name]))
+    else:
+      cells.append(value.rjust(max(len(name), 9)))
   return "  ".join(cells)
 
 

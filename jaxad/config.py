@@ -41,7 +41,7 @@ def base(method: str) -> ConfigDict:
         "cached_views": 0,
         "steps_per_dispatch": None,  # None: 1 on CPU, 16 on accelerators
         "log_every": 10,  # steps
-        "checkpoint_every": None,  # steps; None: ten in a training
+        "checkpoint_every": None,  # steps; None: five in a training
       },
       "eval": {
         "batch_size": 8,
@@ -119,6 +119,8 @@ def override(config: ConfigDict, name: str, text: str) -> None:
 
 
 def _parse(name, text, current):
+  if isinstance(current, str):
+    return text
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -128,8 +130,6 @@ def _parse(name, text, current):
   kind = type(current)
   if kind is float and isinstance(value, int) and not isinstance(value, bool):
     return float(value)
-  if kind is str:
-    return text
   if type(value) is not kind:
     raise InputError(f"{name}={text}: expected {kind.__name__}.")
   return value

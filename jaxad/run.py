@@ -12,6 +12,7 @@ import datetime
 import errno
 import importlib.metadata
 import json
+import logging
 import pathlib
 import platform
 import sys
@@ -36,6 +37,8 @@ SHEET_IMAGES = 8
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
+  # Orbax tells at length how long each save took.
+  logging.getLogger("absl").setLevel(logging.ERROR)
   try:
     config, workdir, resume = parse(argv)
     run(config, workdir, resume)

@@ -216,7 +216,7 @@ def train(
   plan = make_plan(detector, len(examples.label), config.train)
   state = jax.device_put(state, replicated(mesh))
   step = int(state.step)
-  save_every = config.train.checkpoint_every or max(1, plan.steps // 10)
+  save_every = config.train.checkpoint_every or max(1, plan.steps // 5)
   log = _Log(workdir, plan, config.train, step)
   began = time.perf_counter() - seconds_before
 

@@ -45,7 +45,7 @@ def test_defect_is_visible_and_not_glaring(surface, defect):
 def test_at_least_four_surfaces_and_five_defects():
   assert len(textures.SURFACES) >= 4
   assert len({defect for _, defect in KINDS}) >= 5
-  assert textures.SUBSETS[0] == "fabric" and textures.SUBSETS[-1] == "all"
+  assert textures.SUBSETS[0] == "metal" and textures.SUBSETS[-1] == "all"
 
 
 def test_same_generator_same_pixels():
@@ -75,7 +75,7 @@ def make_items(subset, size, n_good, n_defect):
 @pytest.fixture(scope="module")
 def default_set():
   """x [120, 256, 256, 3] and label [120] of the default test split."""
-  items = list(make_items("fabric", 256, n_good=40, n_defect=80))
+  items = list(make_items(textures.SUBSETS[0], 256, n_good=40, n_defect=80))
   x = np.stack([images.decode(item.image, 256) for item in items])
   return x, np.array([item.label for item in items])
 

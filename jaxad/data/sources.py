@@ -49,7 +49,7 @@ def load(
 
   Args:
     name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile".
-    subset: the surface of textures ("fabric" if None, or "all"), the category
+    subset: the surface of textures ("metal" if None, or "all"), the category
       of mvtec_ad, or a folder below the root of folder.
     root: where the images are; not used by textures.
     image_size: side of the images in pixels, or two equal ones.

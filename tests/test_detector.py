@@ -1,0 +1,524 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""What every detector promises, over all methods; then what one alone does."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import jaxad
+from jaxad.errors import InputError
+from jaxad.layers.coupling import Flow
+from jaxad.layers.rotation import rotate_nearest
+from jaxad.methods.differnet import (
+  negative_log_likelihood,
+  pooled_features,
+)
+from jaxad.networks.trunk import make_trunk, normalize
+
+SIZE = 32
+
+
+def stripes(n, seed):
+  """Normal images: vertical stripes of any phase, [n, 32, 32, 3] uint8."""
+  rng = np.random.default_rng(seed)
+  phase = rng.uniform(0, 2 * np.pi, (n, 1, 1, 1))
+  wave = np.sin(np.arange(SIZE)[None, None, :, None] / 2 + phase)
+  image = 128 + 60 * wave + rng.normal(0, 8, (n, SIZE, SIZE, 3))
+  return np.uint8(np.clip(image, 0, 255))
+
+
+def noise(n, seed):
+  """Obviously different images."""
+  shape = (n, SIZE, SIZE, 3)
+  return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+class Case(NamedTuple):
+  """How a method is tested.
+
+  Attributes:
+    keywords: of the factory, for a model of seconds.
+    wrong: (keyword, value, what the message must match).
+    normal: (n, seed) to n examples.
+    odd: the same, obviously different.
+    steps: of training, after which the odd ones stand out ...
+    ratio: ... so many times as high as the normal ones.
+  """
+
+  keywords: dict[str, Any]
+  wrong: tuple[tuple[str, Any, str], ...]
+  normal: Callable = stripes
+  odd: Callable = noise
+  steps: int = 60
+  ratio: float = 10.0
+
+
+CASES = {
+  "differnet": Case(
+    keywords=dict(
+      trunk="alexnet",
+      layer="features.2",
+      weights="random",
+      n_scales=2,
+      n_blocks=2,
+      hidden=16,
+      n_transforms=2,
+      n_transforms_test=4,
+      learning_rate=2e-3,
+    ),
+    wrong=(
+      ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18"),
+      ("layer", "layer1", "layer='layer1'.*features.0, .*features.12"),
+      ("clamp_constant", "exact", "clamp_constant='exact'.*code, paper"),
+      ("test_rotations", "none", "test_rotations='none'.*fixed, random"),
+      ("score", "density", "score='density'.*latent, nll"),
+      ("trunk_dtype", "float16", "trunk_dtype='float16'.*float32, bfloat16"),
+    ),
+  ),
+}
+
+KEY = jax.random.key(5)
+
+
+@dataclasses.dataclass
+class Subject:
+  """A method under test; what it compiles is compiled once."""
+
+  case: Case
+  detector: jaxad.Detector
+  x: np.ndarray
+
+  @functools.cached_property
+  def init(self):
+    return jax.jit(self.detector.init)
+
+  @functools.cached_property
+  def state(self):
+    return self.init(jax.random.key(0), {"x": self.x})
+
+  @functools.cached_property
+  def updates(self):
+    return [jax.jit(phase.update) for phase in self.detector.phases]
+
+  @functools.cached_property
+  def score(self):
+    return jax.jit(self.detector.score)
+
+  @functools.cached_property
+  def localize(self):
+    return jax.jit(self.detector.localize)
+
+  @functools.cached_property
+  def embed(self):
+    return jax.jit(self.detector.embed)
+
+  def train(self, state, steps):
+    """The state after that many steps of every phase, and all the metrics."""
+    history = []
+    for update in self.updates:
+      for _ in range(steps):
+        state, metrics = update(state, {"x": self.x})
+        history.append(metrics)
+    return state, history
+
+
+@functools.cache
+def subject_of(name):
+  case = CASES[name]
+  detector = jaxad.METHODS[name](**case.keywords)
+  return Subject(case, detector, case.normal(4, seed=0))
+
+
+@pytest.fixture(params=jaxad.METHODS)
+def subject(request):
+  return subject_of(request.param)
+
+
+def assert_close(got, want, rel=1e-5):
+  """|got - want| <= rel * max |want|, leaf by leaf."""
+  chex.assert_trees_all_equal_shapes_and_dtypes(got, want)
+  for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    w = np.asarray(w)
+    limit = rel * np.abs(w).max(initial=0)
+    np.testing.assert_allclose(g, w, rtol=0, atol=limit)
+
+
+def differ(a, b):
+  """Whether any leaf of two pytrees differs."""
+  same = jax.tree.map(lambda a, b: bool((a == b).all()), a, b)
+  return not all(jax.tree.leaves(same))
+
+
+def test_every_method_is_tested():
+  assert CASES.keys() == jaxad.METHODS.keys()
+
+
+# Every method.
+
+
+def test_init(subject):
+  state = subject.state
+  assert state.step.shape == () and state.step.dtype == jnp.int32
+  assert int(state.step) == 0
+  assert jnp.issubdtype(state.key.dtype, jax.dtypes.prng_key)
+  assert state.key.shape == ()
+  params = jax.tree.leaves(state.params)
+  chex.assert_type(params, jnp.float32)
+  assert sum(leaf.size for leaf in params) > 100
+  chex.assert_tree_all_finite(state.params)
+  # The batch gives shapes; its values and its size do not matter.
+  batch = {"x": jax.ShapeDtypeStruct((1, *subject.x.shape[1:]), np.uint8)}
+  shapes = jax.eval_shape(subject.detector.init, KEY, batch)
+  chex.assert_trees_all_equal_shapes_and_dtypes(state, shapes)
+
+
+def test_update_keeps_the_structure_and_counts(subject):
+  state = subject.state
+  for update in subject.updates:
+    new, metrics = update(state, {"x": subject.x})
+    chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+    assert int(new.step) == int(state.step) + 1
+    assert differ(jax.random.key_data(new.key), jax.random.key_data(state.key))
+    assert differ(new.params, state.params)
+    assert "loss" in metrics
+    for value in metrics.values():
+      assert value.shape == () and np.isfinite(value)
+    state = new
+
+
+def test_ten_steps_lower_the_loss(subject):
+  state, history = subject.train(subject.state, 10)
+  losses = [float(metrics["loss"]) for metrics in history]
+  assert np.isfinite(losses).all()
+  for k in range(0, len(losses), 10):
+    assert losses[k + 9] < losses[k]
+  chex.assert_tree_all_finite([state.params, state.opt_state, state.extras])
+
+
+def test_update_is_traced_once(subject):
+  chex.clear_trace_counter()
+  for phase in subject.detector.phases:
+    update = jax.jit(chex.assert_max_traces(phase.update, n=1))
+    state = subject.state
+    for seed in range(3):
+      batch = {
+        "x": subject.case.normal(4, seed),
+        "weight": np.ones(4, np.float32),
+        "label": np.zeros(4, np.int32),
+      }
+      state, _ = update(state, batch)
+
+
+def test_the_key_decides_everything(subject):
+  run = lambda seed: subject.train(
+    subject.init(jax.random.key(seed), {"x": subject.x}), 2
+  )
+  bits = lambda state: state.replace(key=jax.random.key_data(state.key))
+  (a, a_metrics), (b, b_metrics), (c, _) = run(3), run(3), run(4)
+  chex.assert_trees_all_equal(bits(a), bits(b))
+  chex.assert_trees_all_equal(a_metrics, b_metrics)
+  assert differ(a.params, c.params)
+
+
+def test_rows_of_weight_zero_change_nothing(subject):
+  weight = np.float32([1, 0, 1, 0])
+  other = np.where(
+    weight[:, None, None, None] == 1, subject.x, subject.case.odd(4, 1)
+  )
+  for update in subject.updates:
+    step = lambda x, weight, update=update: update(
+      subject.state, {"x": x, "weight": weight}
+    )
+    state, metrics = step(subject.x, weight)
+    again, other_metrics = step(other, weight)
+    assert_close(again.params, state.params, 1e-6)
+    assert_close(other_metrics, metrics)
+    # The other rows do count, and all of them where there are no weights.
+    everything, _ = step(subject.x, np.ones(4, np.float32))
+    assert differ(everything.params, state.params)
+    without, _ = update(subject.state, {"x": subject.x})
+    assert_close(without.params, everything.params, 1e-6)
+
+
+def test_score(subject):
+  scores = subject.score(subject.state, subject.x, KEY)
+  assert scores.image.shape == (4,) and scores.image.dtype == jnp.float32
+  for part in scores.parts.values():
+    assert part.shape == (4,) and part.dtype == jnp.float32
+  chex.assert_tree_all_finite(scores)
+  # Not one number for all.
+  assert np.ptp(scores.image) > 0
+
+
+def test_map(subject):
+  x = subject.x
+  fn = subject.localize if subject.detector.localize else subject.score
+  scores = fn(subject.state, x, KEY)
+  if scores.map is None:
+    pytest.skip("a method without maps")
+  assert scores.map.shape == x.shape[:3] and scores.map.dtype == jnp.float32
+  chex.assert_tree_all_finite(scores)
+  assert (np.ptp(scores.map, axis=(1, 2)) > 0).all()
+  plain = subject.score(subject.state, x, KEY)
+  assert_close(scores.image, plain.image)
+  assert_close(scores.parts, plain.parts)
+
+
+def test_scores_do_not_depend_on_the_rest_of_the_batch(subject):
+  score = lambda x: np.asarray(subject.score(subject.state, x, KEY).image)
+  x = subject.x
+  want = score(x)
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-5)
+  close(score(x[::-1])[::-1], want)
+  neighbours = np.concatenate([x[:1], subject.case.odd(3, 0)])
+  close(score(neighbours)[0], want[0])
+  close([score(row[None])[0] for row in x], want)
+  padded = np.concatenate([x[:3], x[:1]])
+  close(score(padded)[:3], want[:3])
+
+
+def test_training_makes_odd_examples_stand_out(subject):
+  normal, odd = subject.case.normal(4, seed=9), subject.case.odd(4, seed=9)
+  score = lambda state, x: np.asarray(subject.score(state, x, KEY).image)
+  state, _ = subject.train(subject.state, subject.case.steps)
+  ratio = lambda state: score(state, odd).min() / score(state, normal).max()
+  assert ratio(state) > subject.case.ratio
+  assert ratio(state) > 2 * ratio(subject.state)
+
+
+def test_nothing_calls_back_to_the_host(subject):
+  detector, state, x = subject.detector, subject.state, subject.x
+  calls = {"score": (detector.score, state, x, KEY)}
+  for phase in detector.phases:
+    calls[phase.name] = (phase.update, state, {"x": x})
+  for name in ("localize", "embed"):
+    if fn := getattr(detector, name):
+      calls[name] = (fn, state, x, KEY)
+  for name, (fn, *args) in calls.items():
+    assert "callback" not in str(jax.make_jaxpr(fn)(*args)), name
+
+
+def test_embedded_features_stand_for_the_images(subject):
+  if subject.detector.embed is None:
+    pytest.skip("a method without frozen features")
+  state, x = subject.state, subject.x
+  features = subject.embed(state, x, None)
+  assert features.ndim == 3 and len(features) == len(x)
+  assert features.dtype == jnp.float32
+  scores = subject.score(state, x, KEY)
+  assert_close(subject.score(state, features, KEY), scores)
+  # The same random views, where the draw has the same key.
+  _, draw_key = jax.random.split(state.key)
+  features = subject.embed(state, x, draw_key)
+  for update in subject.updates:
+    new, metrics = update(state, {"x": x})
+    same, same_metrics = update(state, {"x": features})
+    assert_close(same.params, new.params)
+    assert_close(same_metrics, metrics)
+  assert differ(features, subject.embed(state, x, KEY))
+
+
+@pytest.mark.parametrize(
+  ("name", "keyword", "value", "message"),
+  [(name, *wrong) for name in CASES for wrong in CASES[name].wrong],
+)
+def test_wrong_keywords(name, keyword, value, message):
+  keywords = CASES[name].keywords | {keyword: value}
+  with pytest.raises(InputError, match=message) as caught:
+    jaxad.METHODS[name](**keywords)
+  assert "\n" not in str(caught.value)
+
+
+# DifferNet.
+
+
+@pytest.fixture
+def base():
+  return subject_of("differnet")
+
+
+def variant(**keywords):
+  return jaxad.differnet(**CASES["differnet"].keywords | keywords)
+
+
+def image_scores(detector, base, key=KEY, x=None):
+  return jax.jit(detector.score)(base.state, base.x if x is None else x, key)
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (48, 32)])
+def test_images_must_be_square(shape):
+  x = np.zeros((1, *shape, 3), np.uint8)
+  with pytest.raises(InputError, match=f"{shape[0]} x {shape[1]}.*image_size"):
+    variant().init(KEY, {"x": x})
+
+
+@pytest.mark.parametrize(
+  ("keywords", "needed"),
+  [
+    (dict(trunk="alexnet", n_scales=3), 252),
+    (dict(trunk="squeezenet1_1", n_scales=1), 17),
+    (dict(trunk="alexnet", n_scales=2, layer="features.2"), 30),
+  ],
+)
+def test_images_must_be_large_enough(keywords, needed):
+  detector = jaxad.differnet(weights="random", hidden=4, **keywords)
+  batch = lambda size: {"x": np.zeros((1, size, size, 3), np.uint8)}
+  jax.eval_shape(detector.init, KEY, batch(needed))
+  message = rf"image_size={needed - 1}\b.*needs at least {needed}\b"
+  with pytest.raises(InputError, match=message):
+    detector.init(KEY, batch(needed - 1))
+
+
+def test_only_the_flow_is_trained(base):
+  state, _ = base.train(base.state, 1)
+  chex.assert_trees_all_equal(state.params["trunk"], base.state.params["trunk"])
+  changed = jax.tree.map(
+    lambda a, b: bool((a != b).any()),
+    state.params["flow"],
+    base.state.params["flow"],
+  )
+  assert all(jax.tree.leaves(changed))
+
+
+def test_a_padded_batch_is_the_mean_over_its_real_rows(base):
+  (phase,) = base.detector.phases
+  y = np.asarray(base.embed(base.state, base.x, KEY))
+  step = jax.jit(phase.step)
+  padded = {"x": y, "weight": np.float32([1, 1, 1, 0])}
+  state, metrics = step(base.state, padded, None)
+  want, want_metrics = step(base.state, {"x": y[:3]}, None)
+  assert_close(metrics, want_metrics)
+  assert_close(state.params, want.params)
+
+
+@functools.cache
+def localize_two_rotations_at_once():
+  return jax.jit(variant(views_at_once=8).localize)
+
+
+def test_views_at_once_change_only_the_rounding(base):
+  # Four images and four rotations: pieces of four, of two, and of one.
+  want = base.localize(base.state, base.x, KEY)
+  got = localize_two_rotations_at_once()(base.state, base.x, KEY)
+  assert_close(got, want)
+  want = base.score(base.state, base.x, KEY)
+  assert_close(image_scores(variant(views_at_once=1), base), want)
+
+
+def test_bfloat16_trunk_is_close(base):
+  x = np.concatenate([base.x[:2], noise(2, 0)])
+  got = image_scores(variant(trunk_dtype="bfloat16"), base, x=x).image
+  want = base.score(base.state, x, KEY).image
+  assert got.dtype == jnp.float32
+  np.testing.assert_allclose(got, want, rtol=0.01)
+  assert differ(got, want)
+
+
+def test_score_is_the_part_that_it_names(base):
+  scores = base.score(base.state, base.x, KEY)
+  assert scores.parts.keys() == {"latent", "nll"}
+  chex.assert_trees_all_equal(scores.image, scores.parts["latent"])
+  nll = image_scores(variant(score="nll"), base)
+  assert_close(nll.parts, scores.parts)
+  chex.assert_trees_all_equal(nll.image, nll.parts["nll"])
+  assert differ(nll.image, scores.image)
+
+
+def test_only_random_test_rotations_depend_on_the_key(base):
+  other = jax.random.key(6)
+  fixed = base.score(base.state, base.x, KEY).image
+  assert not differ(fixed, base.score(base.state, base.x, other).image)
+  detector = variant(test_rotations="random")
+  score = jax.jit(detector.score)
+  a, again, b = (
+    score(base.state, base.x, key).image for key in (KEY, KEY, other)
+  )
+  assert not differ(a, again) and differ(a, b) and differ(a, fixed)
+  # Cached features are of the fixed rotations.
+  features = jax.jit(detector.embed)(base.state, base.x, None)
+  assert_close(score(base.state, features, KEY).image, fixed)
+
+
+def test_without_rotations_all_views_are_alike(base):
+  detector = variant(rotations=False)
+  features = np.asarray(jax.jit(detector.embed)(base.state, base.x, KEY))
+  np.testing.assert_allclose(features[:, 1], features[:, 0], rtol=1e-6)
+  turned = np.asarray(base.embed(base.state, base.x, None))
+  unturned = jax.jit(detector.embed)(base.state, base.x, None)
+  assert unturned.shape == turned.shape == (4, 4, turned.shape[-1])
+  assert_close(unturned[:, 3], turned[:, 0])
+  assert differ(turned[:, 1], turned[:, 0])
+
+
+def test_jitter_is_for_training_alone(base):
+  detector = variant(brightness=0.5, contrast=0.3, saturation=0.2)
+  draws = detector.phases[0].draw(KEY, {"x": base.x})
+  assert draws["jitter"].shape == (4, 2, 3)
+  assert base.detector.phases[0].draw(KEY, {"x": base.x})["jitter"] is None
+  embed = jax.jit(detector.embed)
+  assert differ(
+    embed(base.state, base.x, KEY), base.embed(base.state, base.x, KEY)
+  )
+  assert_close(
+    embed(base.state, base.x, None), base.embed(base.state, base.x, None)
+  )
+
+
+def test_bytes_and_floats_are_the_same_image(base):
+  x = np.float32(base.x) / np.float32(255)
+  got = base.score(base.state, x, KEY)
+  assert_close(got, base.score(base.state, base.x, KEY))
+
+
+def test_feature_rows_need_no_trunk():
+  rows = np.random.default_rng(0).standard_normal((6, 7)).astype(np.float32)
+  detector = variant(n_blocks=1)
+  state = detector.init(KEY, {"x": rows})
+  assert state.params.keys() == {"flow"}
+  update, score = jax.jit(detector.phases[0].update), jax.jit(detector.score)
+  new, metrics = update(state, {"x": rows})
+  assert np.isfinite(metrics["loss"]) and differ(new.params, state.params)
+  # A row is one view; the score of several views is their mean.
+  one = score(state, rows, KEY).image
+  views = score(state, rows.reshape(3, 2, 7), KEY).image
+  np.testing.assert_allclose(views, one.reshape(3, 2).mean(1), rtol=1e-5)
+
+
+def test_map_view_by_view(base):
+  """The map of each image alone, with SciPy's filters."""
+  state = base.state
+  variables = {"params": state.params["trunk"]}
+  trunk = make_trunk("alexnet", "features.2")
+  keywords = base.case.keywords
+
+  @jax.jit
+  @jax.vmap
+  @jax.grad
+  def gradient(view):
+    y = pooled_features(trunk, variables, view[None], keywords["n_scales"])
+    flow = Flow(y.shape[-1], keywords["n_blocks"], keywords["hidden"])
+    z, logdet = flow.apply({"params": state.params["flow"]}, y)
+    return negative_log_likelihood(z, logdet)[0] / 4
+
+  maps = localize_two_rotations_at_once()(state, base.x, KEY).map
+  for x, pixel_map in zip(base.x[:2], maps[:2], strict=True):
+    angles = (0.0, 90.0, 180.0, 270.0)
+    views = np.stack([rotate_nearest(x, np.float64(a)) for a in angles])
+    smooth = [
+      ndimage.gaussian_filter(
+        ndimage.rotate(g, -a, order=3, reshape=False), (3, 3, 0)
+      )
+      for g, a in zip(
+        np.asarray(gradient(normalize(views))), angles, strict=True
+      )
+    ]
+    want = np.abs(smooth).mean((0, -1)) ** 2
+    np.testing.assert_allclose(pixel_map, want, rtol=0, atol=1e-4 * want.max())
