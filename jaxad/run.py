@@ -12,7 +12,6 @@ import datetime
 import errno
 import importlib.metadata
 import json
-import logging
 import pathlib
 import platform
 import sys
@@ -20,6 +19,7 @@ import time
 
 import jax
 import numpy as np
+from absl import logging
 
 import jaxad
 from jaxad import config as configs
@@ -38,7 +38,7 @@ SHEET_IMAGES = 8
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
   # Orbax tells at length how long each save took.
-  logging.getLogger("absl").setLevel(logging.ERROR)
+  logging.set_verbosity(logging.ERROR)
   try:
     config, workdir, resume = parse(argv)
     run(config, workdir, resume)
