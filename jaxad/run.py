@@ -125,6 +125,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   _check_workdir(workdir, config, resume)
   dataset, holdout = _load_data(config)
   mesh = training.data_mesh()
+  training.make_plan(detector, len(dataset.train.label), config.train)
   init_key, embed_key, score_key = jax.random.split(
     jax.random.key(config.seed), 3
   )

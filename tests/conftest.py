@@ -1,5 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Options of the test suite."""
+"""Options and shared set-up of the test suite."""
+
+import jax
+import pytest
 
 
 def pytest_addoption(parser):
@@ -9,3 +12,12 @@ def pytest_addoption(parser):
     default=None,
     help="replay the recordings in DIR/<method>/*.npz instead of ours",
   )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+  """Tests that compile the same program share it through JAX's disk cache."""
+  folder = str(tmp_path_factory.mktemp("compiled"))
+  jax.config.update("jax_compilation_cache_dir", folder)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

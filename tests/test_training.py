@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The loop, its plan and its checkpoints, on a toy of two phases."""
 
+import dataclasses
 import errno
 import functools
 import json
@@ -403,8 +404,7 @@ def test_another_seed_is_another_run(tmp_path, whole):
 # Several updates in one dispatch.
 
 
-@pytest.mark.parametrize("k", [3, 99])
-def test_steps_per_dispatch_change_only_the_rounding(tmp_path, monkeypatch, k):
+def test_steps_per_dispatch_change_only_the_rounding(tmp_path, monkeypatch):
   examples = make_examples(30)  # eight batches an epoch
   compiled = []
 
@@ -414,37 +414,34 @@ def test_steps_per_dispatch_change_only_the_rounding(tmp_path, monkeypatch, k):
 
   monkeypatch.setattr(training, "compile_update", keep)
   states, rows = {}, {}
-  for n in (1, k):
-    workdir = tmp_path / f"{n}"
+  for k in (1, 3):
+    workdir = tmp_path / f"{k}"
     workdir.mkdir()
     epochs = []
-    on_epoch = lambda state, epoch, epochs=epochs: epochs.append(epoch)
-    states[n] = run(
+    states[k] = run(
       workdir,
       examples=examples,
-      on_epoch=on_epoch,
+      on_epoch=lambda state, epoch, epochs=epochs: epochs.append(epoch),
       epochs=3,
-      steps_per_dispatch=n,
+      steps_per_dispatch=k,
     )
     assert epochs == [1, 2, 3]
-    rows[n] = rows_of(workdir)
-  # One shape for whole stacks, one for single batches.
-  sizes = [update._cache_size() for update in compiled]
-  assert sizes == [1, 1, *([2, 2] if k == 3 else [1, 1])]
+    rows[k] = rows_of(workdir)
+  # Two phases each; one shape for a whole stack, one for a single batch.
+  assert [update._cache_size() for update in compiled] == [1, 1, 2, 2]
+  bits = lambda s: s.replace(key=jax.random.key_data(s.key))
+  # XLA may fuse the body of a loop in another way.
   chex.assert_trees_all_close(
-    states[k].replace(key=jax.random.key_data(states[k].key)),
-    states[1].replace(key=jax.random.key_data(states[1].key)),
-    rtol=1e-5,
-    atol=1e-6,
+    bits(states[3]), bits(states[1]), rtol=1e-5, atol=1e-6
   )
   # A row is the mean over the steps since the row before.
   single = {row["step"]: row["loss"] for row in rows[1]}
   start = 0
-  for row in rows[k]:
+  for row in rows[3]:
     want = np.mean([single[s] for s in range(start + 1, row["step"] + 1)])
     assert row["loss"] == pytest.approx(want, rel=1e-5)
     start = row["step"]
-  assert start == 24
+  assert start == 24 and len(rows[3]) < len(rows[1])
 
 
 def test_dispatches_are_those_of_a_run_that_never_stopped():
@@ -472,6 +469,9 @@ def test_dispatches_are_those_of_a_run_that_never_stopped():
   np.testing.assert_array_equal(x, np.stack(want))
   rest = take(13, 24)
   assert [n for n, _ in rest] == [1, 1, 1, 3, 3, 1, 1]
+  # A stack that no epoch fills.
+  plan = dataclasses.replace(plan, steps_per_dispatch=9)
+  assert [n for n, _ in take(0, 13)] == [1] * 13
 
 
 # What a step sees.
@@ -518,9 +518,8 @@ def test_progress_is_shown(tmp_path, capsys):
 
 @pytest.mark.parametrize(
   ("nan_at", "log_every", "saved"),
-  # The step of a checkpoint, its first step after, and one in between; logged
-  # at once and late.
-  [(8, 1, 4), (8, 100, 4), (9, 1, 8), (9, 100, 8), (14, 10, 12)],
+  # The step of a checkpoint, and the one after it, logged at once and late.
+  [(8, 100, 4), (9, 1, 8), (9, 100, 8)],
 )
 def test_divergence_keeps_the_last_good_checkpoint(
   tmp_path, nan_at, log_every, saved

@@ -25,8 +25,16 @@ def map_chunks(fn: Callable, xs: jax.Array, at_once: int):
   n = xs.shape[0]
   k = max(d for d in range(1, min(at_once, n) + 1) if n % d == 0)
   pieces = xs.reshape((n // k, k) + xs.shape[1:])
-  stack = lambda *results: jnp.stack(results)
-  unrolled = lambda pieces: jax.tree.map(stack, *[fn(p) for p in pieces])
+
+  def unrolled(pieces):
+    results = []
+    for piece in pieces:
+      if results:
+        # One after the other, so that they share their memory.
+        piece, results[-1] = jax.lax.optimization_barrier((piece, results[-1]))
+      results.append(fn(piece))
+    return jax.tree.map(lambda *r: jnp.stack(r), *results)
+
   if n == k:
     return unrolled(pieces)
   loop = lambda pieces: jax.lax.map(fn, pieces)

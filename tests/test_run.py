@@ -1,0 +1,300 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The command line as a user meets it: a whole small run, and its mistakes."""
+
+import csv
+import json
+import pathlib
+import signal
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxad import run, training
+
+CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "differnet.py")
+
+SMALL = {
+  "data.image_size": 64,
+  "data.n_train": 12,
+  "data.n_test_good": 4,
+  "data.n_test_defect": 5,
+  "train.epochs": 4,
+  "train.batch_size": 4,
+  "train.cached_views": 2,
+  "eval.batch_size": 4,
+  "detector.layer": "features.2",
+  "detector.n_scales": 1,
+  "detector.n_blocks": 2,
+  "detector.hidden": 16,
+  "detector.n_transforms": 2,
+  "detector.n_transforms_test": 2,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("JAXAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+
+
+def command(workdir, preset="", resume=False, **changes):
+  """Arguments of a small run; keywords have "_" for ".", after the group."""
+  fields = dict(SMALL)
+  for name, value in changes.items():
+    group, _, field = name.partition("_")
+    fields[f"{group}.{field}"] = value
+  arguments = [f"--config={CONFIG}{preset}", f"--workdir={workdir}"]
+  arguments += ["--resume"] if resume else []
+  return arguments + [f"--config.{k}={v}" for k, v in fields.items()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """The workdir of a finished run."""
+  workdir = tmp_path_factory.mktemp("run") / "finished"
+  assert run.main(command(workdir, eval_nearest_neighbour=True)) == 0
+  return workdir
+
+
+def read_scores(workdir):
+  with (workdir / "scores.csv").open() as file:
+    return list(csv.DictReader(file))
+
+
+def read_metrics(workdir):
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def test_a_run_leaves_everything(finished):
+  results = json.loads((finished / "results.json").read_text())
+  for key in (
+    "image_auroc",
+    "image_average_precision",
+    "f1_max",
+    "pixel_auroc",
+    "pixel_aupro",
+    "nearest_neighbour_auroc",
+  ):
+    assert 0 <= results[key] <= 1, key
+  assert results["n_train"] == 10 and results["n_test"] == 9  # 2 held out
+  assert results["train_seconds"] > 0 and "cpu" in results["device"]
+  assert {"jax", "flax", "optax", "jaxad"} <= results["versions"].keys()
+  config = json.loads((finished / "config.json").read_text())
+  assert config["data"]["image_size"] == 64
+  for name in ("roc_curve.png", "score_histogram.png", "images.png"):
+    with Image.open(finished / name) as image:
+      assert min(image.size) > 200, name
+  rows = read_metrics(finished)
+  assert rows[-1]["step"] == 4 * 3 and np.isfinite(rows[-1]["loss"])
+  assert any((finished / "checkpoints").iterdir())
+
+
+def test_scores_agree_with_results(finished):
+  results = json.loads((finished / "results.json").read_text())
+  rows = read_scores(finished)
+  assert len(rows) == results["n_test"]
+  score = np.array([float(row["score"]) for row in rows])
+  label = np.array([int(row["label"]) for row in rows])
+  predicted = np.array([int(row["predicted"]) for row in rows])
+  np.testing.assert_array_equal(predicted, score > results["threshold"])
+  pairs = score[label == 1][:, None] - score[label == 0][None]
+  auroc = (pairs > 0).mean() + 0.5 * (pairs == 0).mean()
+  assert results["image_auroc"] == pytest.approx(auroc)
+
+
+def test_the_same_seed_gives_the_same_scores(finished, tmp_path, capsys):
+  assert run.main(command(tmp_path / "again")) == 0
+  again = (tmp_path / "again" / "scores.csv").read_bytes()
+  assert again == (finished / "scores.csv").read_bytes()
+  captured = capsys.readouterr()
+  assert "image AUROC" in captured.out
+  # The remedy for a random trunk is named.
+  assert "random weights" in captured.err
+  assert "--config.detector.weights=" in captured.err
+
+
+def test_stopped_and_resumed_equals_never_stopped(
+  finished, tmp_path, monkeypatch, capsys
+):
+  compile_update = training.compile_update
+
+  def interrupting(phase, mesh):
+    update, calls = compile_update(phase, mesh), []
+
+    def step(*args):
+      calls.append(None)
+      if len(calls) == 5:  # in the middle of an epoch
+        signal.raise_signal(signal.SIGINT)
+      return update(*args)
+
+    return step
+
+  workdir = tmp_path / "stopped"
+  monkeypatch.setattr(training, "compile_update", interrupting)
+  assert run.main(command(workdir)) == run.INTERRUPTED
+  assert "--resume" in capsys.readouterr().err
+  assert not (workdir / "results.json").exists()
+  monkeypatch.undo()
+  assert run.main(command(workdir, resume=True)) == 0
+  assert "resumed at step 5" in capsys.readouterr().err
+  assert (workdir / "scores.csv").read_bytes() == (
+    finished / "scores.csv"
+  ).read_bytes()
+  steps = [row["step"] for row in read_metrics(workdir)]
+  assert steps == sorted(set(steps))
+
+
+def test_best_on_test_is_labelled(tmp_path, capsys):
+  arguments = command(
+    tmp_path / "best", eval_select="best_on_test", eval_every=1
+  )
+  assert run.main(arguments) == 0
+  assert "WARNING: best_on_test" in capsys.readouterr().out
+  workdir = tmp_path / "best"
+  results = json.loads((workdir / "results.json").read_text())
+  assert results["selection"] == "best_on_test"
+  evaluations = [
+    row["test_image_auroc"]
+    for row in read_metrics(workdir)
+    if "test_image_auroc" in row
+  ]
+  assert len(evaluations) == 4
+  assert results["image_auroc"] == pytest.approx(max(evaluations))
+
+
+def make_folder(root, n_good=6, n_bad=3, size=64):
+  rng = np.random.default_rng(0)
+  for name, n in (("good", n_good), ("broken", n_bad)):
+    (root / name).mkdir(parents=True)
+    for i in range(n):
+      pixels = rng.integers(0, 256, (size, size + 9), dtype=np.uint8)
+      Image.fromarray(pixels).save(root / name / f"{i}.png")
+  return root
+
+
+def test_a_folder_of_images_with_new_views_each_step(tmp_path):
+  make_folder(tmp_path / "images")
+  arguments = command(
+    tmp_path / "run",
+    preset=":folder",
+    data_root=tmp_path / "images",
+    train_cached_views=0,
+    train_epochs=1,
+    data_holdout=0.0,
+    detector_weights="random",
+  )
+  assert run.main(arguments) == 0
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert results["pixel_auroc"] is None  # it has no masks
+  assert results["threshold_from"] == "training images"
+  assert {row["id"] for row in read_scores(tmp_path / "run")} >= {
+    f"broken/{i}.png" for i in range(3)
+  }
+
+
+def test_good_images_alone_give_scores_and_no_auroc(tmp_path):
+  root = make_folder(tmp_path / "images", n_bad=0)
+  (root / "broken").rmdir()
+  arguments = command(
+    tmp_path / "run",
+    preset=":folder",
+    data_root=root,
+    train_epochs=1,
+    detector_weights="random",
+  )
+  assert run.main(arguments) == 0
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert results["image_auroc"] is None and results["f1_max"] is None
+  assert np.isfinite(results["threshold"])
+
+
+MISTAKES = {
+  "unknown field": ({"train_epoch": 3}, ("config.train.epoch", "epochs")),
+  "unknown detector keyword": ({"detector_klamp": 3}, ("klamp", "clamp")),
+  "wrong type": ({"train_epochs": "many"}, ("config.train.epochs", "int")),
+  "unknown data set": ({"data_name": "mvtek"}, ("mvtek", "mvtec_ad")),
+  "unknown subset": ({"data_subset": "denim"}, ("denim", "fabric")),
+  "no root": ({"data_name": "mvtec_ad", "data_subset": "bottle"}, ("root",)),
+  "missing root": (
+    {"data_name": "folder", "data_root": "nowhere"},
+    ("nowhere",),
+  ),
+  "not square": ({"data_image_size": "(64,32)"}, ("image_size",)),
+  "too small": ({"data_image_size": 32, "detector_n_scales": 3}, ("32",)),
+  "no weights": ({"detector_weights": "no.pth"}, ("no.pth",)),
+  "unknown trunk": ({"detector_trunk": "vgg"}, ("vgg", "resnet18")),
+  "unknown layer": ({"detector_layer": "layer9"}, ("layer9", "features.2")),
+  "unknown selection": ({"eval_select": "best"}, ("best_on_test",)),
+  "unknown threshold": ({"eval_threshold": "otsu"}, ("otsu", "quantile")),
+  "batch size": ({"train_batch_size": 0}, ("batch_size",)),
+  "holdout": ({"data_holdout": 1.5}, ("holdout",)),
+  "diverging": ({"detector_learning_rate": 1e30}, ("diverged", "learning")),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_get_one_line_and_an_exit_code(
+  mistake, tmp_path, capsys, monkeypatch
+):
+  changes, words = MISTAKES[mistake]
+  monkeypatch.chdir(tmp_path)
+  assert run.main(command(tmp_path / "run", **changes)) == run.USAGE_ERROR
+  (line,) = [
+    line
+    for line in capsys.readouterr().err.splitlines()
+    if line.startswith("error: ")
+  ]
+  for word in words:
+    assert word in line
+  if mistake != "diverging":
+    # Nothing was written, so the corrected command can use the same folder.
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_weights_file_names_the_tensors(tmp_path, capsys):
+  path = tmp_path / "wrong.npz"
+  np.savez(path, **{"features.0.weight": np.zeros((64, 3, 5, 5), np.float32)})
+  arguments = command(tmp_path / "run", detector_weights=path)
+  assert run.main(arguments) == run.USAGE_ERROR
+  error = capsys.readouterr().err
+  assert "features.0.bias" in error and "(64, 3, 5, 5)" in error
+  assert str(path) in error
+
+
+def test_a_workdir_is_never_overwritten(finished, tmp_path, capsys):
+  before = {p: p.read_bytes() for p in finished.iterdir() if p.is_file()}
+  assert run.main(command(finished)) == run.USAGE_ERROR
+  assert "--resume" in capsys.readouterr().err
+  arguments = command(
+    finished, resume=True, train_epochs=9, eval_nearest_neighbour=True
+  )
+  assert run.main(arguments) == run.USAGE_ERROR
+  assert "config.train.epochs" in capsys.readouterr().err
+  arguments = command(tmp_path / "none", resume=True)
+  assert run.main(arguments) == run.USAGE_ERROR
+  assert "config.json" in capsys.readouterr().err
+  assert before == {p: p.read_bytes() for p in before}
+
+
+def test_options_that_do_not_exist(capsys):
+  for arguments, word in (
+    (["--config=missing.py"], "missing.py"),
+    ([f"--config={CONFIG}", "--epochs=3"], "--epochs"),
+    ([f"--config={CONFIG}", "--config.seed"], "--config.seed"),
+    ([f"--config={CONFIG}", "--resume"], "--workdir"),
+  ):
+    assert run.main(arguments) == run.USAGE_ERROR
+    assert word in capsys.readouterr().err
+
+
+def test_help_comes_without_tensorflow(capsys):
+  before = "tensorflow" in sys.modules
+  with pytest.raises(SystemExit) as stop:
+    run.main(["--help"])
+  assert stop.value.code == 0
+  assert "--config.train.epochs" in capsys.readouterr().out
+  assert before or "tensorflow" not in sys.modules
