@@ -207,7 +207,7 @@ def form(request, monkeypatch):
   ("n", "at_once", "k"),
   [(12, 4, 4), (12, 5, 4), (12, 11, 6), (7, 3, 1), (12, 12, 12), (6, 99, 6)],
 )
-def test_map_chunks_stacks_the_pieces(form, n, at_once, k):
+def test_map_chunks_stacks_the_pieces(request, form, n, at_once, k):
   xs = np.random.default_rng(0).standard_normal((n, 3)).astype(np.float32)
   sizes = []
 
@@ -217,6 +217,8 @@ def test_map_chunks_stacks_the_pieces(form, n, at_once, k):
 
   got = map_chunks(fn, xs, at_once)
   assert set(sizes) == {(k, 3)}
+  loops = request.node.callspec.params["form"] == "loop"
+  assert len(sizes) == (1 if loops else n // k)
   assert len(form) == (n != k)  # one piece needs no loop
   want = [fn(xs[i : i + k]) for i in range(0, n, k)]
   want = jax.tree.map(lambda *rows: np.stack(rows), *want)
@@ -271,6 +273,15 @@ def test_inverse_and_log_determinant(make, dim):
     _, want = np.linalg.slogdet(jacobian)
     np.testing.assert_allclose(logdet, want, rtol=1e-9, atol=1e-9)
     assert np.abs(want).min() > 1e-3
+
+
+def test_an_odd_coordinate_goes_to_the_second_half():
+  module, x = Coupling(7, hidden=8), jnp.zeros((1, 7))
+  shapes = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
+  # s1 sees the three of the first half and moves the four of the second.
+  for name, inputs, outputs in (("s1", 3, 8), ("s2", 4, 6)):
+    assert shapes[name]["fc1"]["kernel"].shape == (inputs, 8)
+    assert shapes[name]["fc3"]["kernel"].shape == (8, outputs)
 
 
 def test_flow_transforms_every_coordinate():

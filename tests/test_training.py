@@ -103,7 +103,9 @@ def toy(noise=0.1, nan_at=None):
         rows = value(state, batch["x"])
         total += jnp.einsum("b...,b->...", rows, batch["weight"])
         count += batch["weight"].sum()
-      return state.replace(extras=state.extras | {name: total / count})
+      # Added, so that a second fit would show.
+      mean = state.extras[name] + total / count
+      return state.replace(extras=state.extras | {name: mean})
 
     return fit
 
@@ -651,12 +653,12 @@ def checkpoints(tmp_path):
 
 
 def test_checkpoints_keep_the_newest(checkpoints, tmp_path):
-  assert checkpoints.latest_step() is None
-  assert not (tmp_path / "checkpoints").exists()
+  folder = tmp_path / "checkpoints"
+  assert checkpoints.latest_step() is None and not folder.exists()
   for step in (3, 6, 9):
     checkpoints.save(state_at(step), {"epoch": step, "train_seconds": 0.5})
+    assert (folder / f"{step}").is_dir()  # it has waited
     assert checkpoints.latest_step() == step
-  folder = tmp_path / "checkpoints"
   assert sorted(path.name for path in folder.iterdir()) == ["6", "9"]
   for step in (None, 9, 6):
     state, position = checkpoints.restore(state_at(0), step)

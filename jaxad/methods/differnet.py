@@ -26,6 +26,7 @@ Where paper and official code differ, the default is the code:
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
 from jaxad.errors import InputError
@@ -34,13 +35,13 @@ from jaxad.layers.coupling import CLAMP_CONSTANTS, Flow
 from jaxad.layers.jitter import color_jitter, draw_jitter
 from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
 from jaxad.networks.trunk import (
+  feature_channels,
   make_trunk,
   minimum_size,
   normalize,
   trunk_variables,
 )
 from jaxad.optim import adam_l2
-
 
 # On a CPU the trunk takes its images a few at a time: their activations then
 # stay small enough not to cost a page fault each (a tenth of the time).
@@ -214,17 +215,12 @@ def differnet(
       variables = trunk_variables(trunk, layer, weights, trunk_key)
       params["trunk"] = variables["params"]
       batch_stats = variables.get("batch_stats", {})
-      x = jax.ShapeDtypeStruct((1,) + batch["x"].shape[1:], jnp.float32)
-      dim = jax.eval_shape(
-        lambda v, x: pooled_features(trunk_module, v, x, n_scales),
-        variables,
-        x,
-      ).shape[-1]
+      dim = feature_channels(trunk, layer) * n_scales
     else:
       dim = batch["x"].shape[-1]
-    params["flow"] = jax.jit(flow_of(dim).init)(
-      flow_key, jnp.zeros((1, dim), jnp.float32)
-    )["params"]
+    # Not jitted: to compile all these draws takes longer than to run them.
+    variables = flow_of(dim).init(flow_key, jnp.zeros((1, dim), jnp.float32))
+    params["flow"] = variables["params"]
     return State(
       step=jnp.zeros((), jnp.int32),
       key=state_key,
@@ -297,7 +293,7 @@ def differnet(
     loss, grads = jax.value_and_grad(loss_fn)(state.params["flow"])
     updates, opt_state = tx.update(grads, state.opt_state, state.params["flow"])
     params = state.params | {
-      "flow": jax.tree.map(jnp.add, state.params["flow"], updates)
+      "flow": optax.apply_updates(state.params["flow"], updates)
     }
     return state.replace(params=params, opt_state=opt_state), {"loss": loss}
 
