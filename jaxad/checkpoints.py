@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import pathlib
+import shutil
 
 import jax
 import orbax.checkpoint as ocp
@@ -54,6 +55,7 @@ class Checkpoints:
     if step == self.latest_step():
       return
     with _disk_errors(self._folder):
+      self._check_space(state)
       self._manager.save(
         step,
         args=ocp.args.Composite(
@@ -62,6 +64,13 @@ class Checkpoints:
         ),
       )
       self._manager.wait_until_finished()
+
+  def _check_space(self, state):
+    """Asks first: a write that fails half-way is told of at great length."""
+    needed = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(state))
+    self._folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(self._folder).free < 1.1 * needed:
+      raise OSError(errno.ENOSPC, "No space left", str(self._folder))
 
   def restore(self, like: State, step: int | None = None):
     """Reads a checkpoint.

@@ -79,7 +79,7 @@ def test_training_and_scoring_need_no_tensorflow():
 
     detector = jaxad.differnet(
       trunk="alexnet", layer="features.0", weights="random", n_scales=1,
-      n_blocks=1, hidden=4, n_transforms=1, n_transforms_test=2,
+      n_blocks=1, hidden=4, n_transforms=1, n_transforms_test=1,
     )
     x = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     state = detector.init(jax.random.key(0), {"x": x})
