@@ -30,7 +30,10 @@ class Checkpoints:
   @property
   def _manager(self):
     if self._open_manager is None:
-      options = ocp.CheckpointManagerOptions(max_to_keep=self._keep)
+      options = ocp.CheckpointManagerOptions(
+        max_to_keep=self._keep,
+        cleanup_tmp_directories=True,  # what a killed run left half-written
+      )
       self._open_manager = ocp.CheckpointManager(self._folder, options=options)
     return self._open_manager
 

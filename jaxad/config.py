@@ -10,8 +10,10 @@ import ast
 import importlib.util
 import inspect
 import pathlib
+import typing
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from jaxad import data
 from jaxad.errors import InputError
@@ -33,22 +35,23 @@ def base(method: str) -> ConfigDict:
       },
       "train": {
         "epochs": 1,
-        "steps": None,  # in place of epochs
+        "steps": placeholder(int),  # in place of epochs
         "batch_size": 32,
         "drop_remainder": False,  # drop a last, smaller batch, or pad it
         # Views of each image whose frozen features are computed once; 0
         # draws new views in every step, as papers do.
         "cached_views": 0,
-        "steps_per_dispatch": None,  # None: 1 on CPU, 16 on accelerators
+        # None: 1 on CPU, 16 on accelerators.
+        "steps_per_dispatch": placeholder(int),
         "log_every": 10,  # steps
-        "checkpoint_every": None,  # steps; None: five in a training
+        "checkpoint_every": placeholder(int),  # steps; None: five in a run
       },
       "eval": {
         "batch_size": 8,
-        "every": None,  # epochs; None: after training only
+        "every": placeholder(int),  # epochs; None: after training only
         "select": "last",  # or "best_on_test": optimistic, see docs
         "threshold": "quantile",  # or "max", "sigma", "kde"
-        "threshold_value": None,  # the rule's parameter; None: its default
+        "threshold_value": placeholder(float),  # None: the rule's default
         "threshold_images": 200,  # at most, where they are training images
         # Pixel maps: "all" test images if there are masks to compare them
         # with, those on the "sheet" of the report, or "none".
@@ -57,26 +60,36 @@ def base(method: str) -> ConfigDict:
       },
       "detector": _keywords(METHODS[method]),
     }
-  )
+  ).lock()
 
 
 def _keywords(function):
   """{keyword: default}; the name and the seed are set elsewhere."""
   return {
-    name: parameter.default
+    name: _default(parameter)
     for name, parameter in inspect.signature(function).parameters.items()
     if parameter.default is not parameter.empty and name != "seed"
   }
 
 
-def load(path_and_preset: str) -> ConfigDict:
+def _default(parameter):
+  """The default; where that is None, one that knows the annotated type."""
+  if parameter.default is not None:
+    return parameter.default
+  return placeholder(typing.get_args(parameter.annotation)[0])
+
+
+def load(text: str) -> ConfigDict:
   """Reads `FILE[:DATASET[/SUBSET]]`.
 
   Raises:
-    InputError: no such file, or it has no `get_config`.
+    InputError: no such file, it has no `get_config`, or that sets a field that
+      does not exist.
   """
-  path, _, preset = path_and_preset.partition(":")
-  if not pathlib.Path(path).is_file():
+  # A path may have a colon of its own.
+  path, _, preset = (text, "", "") if _is_file(text) else text.rpartition(":")
+  path = path or text
+  if not _is_file(path):
     raise InputError(
       f"--config {path}: no such file; give a file such as "
       "configs/differnet.py."
@@ -88,7 +101,15 @@ def load(path_and_preset: str) -> ConfigDict:
   spec.loader.exec_module(module)
   if not hasattr(module, "get_config"):
     raise InputError(f"--config {path}: it defines no get_config(preset).")
-  return module.get_config(preset or None)
+  try:
+    return module.get_config(preset or None)
+  except (AttributeError, KeyError, TypeError) as error:
+    line = " ".join(str(error).split())
+    raise InputError(f"--config {path}: {line}") from error
+
+
+def _is_file(path):
+  return pathlib.Path(path).is_file()
 
 
 def override(config: ConfigDict, name: str, text: str) -> None:
@@ -115,21 +136,25 @@ def override(config: ConfigDict, name: str, text: str) -> None:
   current = node.get(leaf)
   if isinstance(current, ConfigDict):
     raise InputError(f"{full} is a group; set one of {_names(current)} in it.")
-  node[leaf] = _parse(full, text, current)
+  default = base(config.method)
+  for part in name.split("."):
+    default = default[part]
+  kind = node.get_type(leaf)
+  node[leaf] = _parse(full, text, kind, optional=default is None)
 
 
-def _parse(name, text, current):
-  if isinstance(current, str):
+def _parse(name, text, kind, optional):
+  """The text as a value of type `kind`, or None where that is allowed."""
+  if optional and text.lower() == "none":
+    return None
+  if kind is str:
     return text
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-  if current is None or value is None:
-    return value
-  kind = type(current)
-  if kind is float and isinstance(value, int) and not isinstance(value, bool):
-    return float(value)
+    value = {"true": True, "false": False}.get(text.lower())
+  if kind is float and type(value) is int:
+    value = float(value)
   if type(value) is not kind:
     raise InputError(f"{name}={text}: expected {kind.__name__}.")
   return value

@@ -37,8 +37,8 @@ SHEET_IMAGES = 8
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
-  # Orbax tells at length how long each save took.
-  logging.set_verbosity(logging.ERROR)
+  # Orbax tells at length how long a save took, and why one failed.
+  logging.set_verbosity(logging.FATAL)
   try:
     config, workdir, resume = parse(argv)
     run(config, workdir, resume)
@@ -171,7 +171,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   checkpoints.close()
   state = evaluations.selected(state)
 
-  normal = _threshold_examples(config, dataset.train, holdout)
+  normal = _threshold_examples(config, features.train, holdout)
   results = {
     "n_train": len(dataset.train.label),
     "n_test": len(dataset.test.label),

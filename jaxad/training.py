@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -111,6 +112,14 @@ def make_plan(detector: Detector, n_examples: int, train) -> Plan:
     )
   shares = np.cumsum([phase.share for phase in detector.phases])
   boundaries = tuple(int(round(steps * s / shares[-1])) for s in shares)
+  for phase, first, last in zip(
+    detector.phases, (0, *boundaries), boundaries, strict=False
+  ):
+    if first == last:
+      raise InputError(
+        f"{steps} training steps leave none for the phase {phase.name!r}; "
+        "raise config.train.epochs or config.train.steps."
+      )
   on_cpu = jax.default_backend() == "cpu"
   # Convolutions inside an XLA:CPU loop lose their threaded kernels.
   per_dispatch = train.steps_per_dispatch or (1 if on_cpu else 16)
@@ -214,14 +223,19 @@ def train(
     Interrupted: Ctrl-C, after a checkpoint has been written.
   """
   plan = make_plan(detector, len(examples.label), config.train)
-  state = jax.device_put(state, replicated(mesh))
+  # Not aliased: a state may hold one array twice, and buffers are donated.
+  state = jax.device_put(state, replicated(mesh), may_alias=False)
   step = int(state.step)
   save_every = config.train.checkpoint_every or max(1, plan.steps // 5)
   log = _Log(workdir, plan, config.train, step)
   began = time.perf_counter() - seconds_before
 
   def save():
-    log.flush(step)  # A state whose loss is not finite is never saved.
+    log.flush(step)
+    # The update after a last finite loss may have gone wrong too.
+    if not _all_finite(state):
+      log.close()
+      raise diverged("the state is not finite", step)
     position = {
       "epoch": step // plan.steps_per_epoch,
       "batch": step % plan.steps_per_epoch,
@@ -259,6 +273,23 @@ def train(
       raise Interrupted(step)
   log.close()
   return state, time.perf_counter() - began
+
+
+def diverged(what, step) -> InputError:
+  return InputError(
+    f"training diverged: {what} at step {step}. The last good checkpoint is "
+    "kept; lower the learning rate and start again in another --workdir."
+  )
+
+
+@jax.jit
+def _all_finite(tree):
+  finite = [
+    jnp.isfinite(leaf).all()
+    for leaf in jax.tree.leaves(tree)
+    if jnp.issubdtype(leaf.dtype, jnp.floating)
+  ]
+  return jnp.stack(finite).all()
 
 
 def _crosses(every, before, step):
@@ -299,11 +330,7 @@ class _Log:
     rate = (step - before[1]) * self._train.batch_size / (now - before[0])
     if not all(math.isfinite(value) for value in row.values()):
       self._bar.end()
-      raise InputError(
-        f"training diverged: {row} at step {step}. The last good checkpoint "
-        "is kept; lower the learning rate and start again in another "
-        "--workdir."
-      )
+      raise diverged(row, step)
     head = {
       "step": step,
       "epoch": (step - 1) // self._plan.steps_per_epoch + 1,

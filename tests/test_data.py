@@ -558,7 +558,8 @@ def test_textures(cache):
   train, test = jaxad.data.load("textures", **keywords)
   assert train.x.shape == (3, 40, 40, 3) and train.mask is None
   assert sorted(test.label.tolist()) == [0, 0, 1, 1, 1, 1, 1]
-  assert set(test.kind) == {"good", "fibre", "stain", "thread", "weave"}
+  kinds = {"good", "crack", "dent", "fibre", "scratch", "stain"}
+  assert set(test.kind) == kinds
   np.testing.assert_array_equal(test.mask.any((1, 2)), test.label)
   assert test.id == tuple(sorted(test.id))
   again = jaxad.data.load("textures", **keywords)

@@ -346,7 +346,7 @@ def test_parameters_of_the_flow_of_the_paper():
 
 def test_initial_weights_are_uniform_in_the_fan_in():
   x = np.zeros((1, 16), np.float32)
-  params = Subnet(64, features=32).init(jax.random.key(0), x)["params"]
+  params = Subnet(64, features=64).init(jax.random.key(0), x)["params"]
   for layer, fan_in in (("fc1", 16), ("fc2", 64), ("fc2b", 64), ("fc3", 64)):
     bound = fan_in**-0.5
     for leaf, near in (("kernel", 0.95), ("bias", 0.7)):
