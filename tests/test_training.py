@@ -538,6 +538,24 @@ def test_divergence_keeps_the_last_good_checkpoint(
   assert all(np.isfinite(row["loss"]) for row in rows)
 
 
+def test_a_state_that_overflowed_is_not_saved(tmp_path):
+  first, second = toy().phases
+
+  def step(state, batch, draws):
+    # The loss is that before the update, and finite.
+    state, metrics = first.step(state, batch, draws)
+    bad = jnp.where(state.step == 8, jnp.inf, 1)
+    return state.replace(
+      params=jax.tree.map(lambda w: w * bad, state.params)
+    ), (metrics | {"norm": 0 * metrics["loss"]})
+
+  detector = toy()._replace(phases=(first._replace(step=step), second))
+  with pytest.raises(InputError, match="diverged.*not finite at step 8"):
+    run(tmp_path, detector)
+  state, _ = latest(tmp_path)
+  assert int(state.step) == 4
+
+
 # The plan.
 
 
@@ -560,6 +578,7 @@ def test_plan():
     (dict(log_every=0), "log_every=0"),
     (dict(epochs=0), "nothing to train.*epochs=0"),
     (dict(steps=-1), "nothing to train.*steps=-1"),
+    (dict(steps=1), "none for the phase 'second'"),
     (dict(batch_size=11, drop_remainder=True), "11.*10 training examples"),
   ],
 )
