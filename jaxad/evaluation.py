@@ -2,6 +2,7 @@
 """Scoring a split, and what the scores are worth."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -31,7 +32,7 @@ def over_batches(fn, state, examples: Examples, batch_size: int, key, mesh):
   """
   devices = jax.device_count()
   batch_size = -(-batch_size // devices) * devices
-  fn = jax.jit(fn, out_shardings=replicated(mesh))
+  fn = _compiled(fn, mesh)
   stream = batches(
     examples,
     batch_size,
@@ -45,6 +46,18 @@ def over_batches(fn, state, examples: Examples, batch_size: int, key, mesh):
   n = len(examples.label)
   together = lambda *parts: np.concatenate(jax.device_get(parts))[:n]
   return jax.tree.map(together, *results)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(fn, mesh):
+  """One compilation for all evaluations of a run."""
+  return jax.jit(fn, out_shardings=replicated(mesh))
+
+
+@functools.lru_cache(maxsize=8)
+def _without_map(score):
+  # What the caller does not take, the compiler leaves out.
+  return lambda *args: score(*args)._replace(map=None)
 
 
 def score_split(
@@ -64,12 +77,10 @@ def score_split(
   Returns:
     `Scores` of NumPy arrays; `image` is [N] float32.
   """
-  fn = detector.score
-  if with_maps and detector.localize:
-    fn = detector.localize
-  if not with_maps:
-    # What the caller does not take, the compiler leaves out.
-    fn = lambda *args: detector.score(*args)._replace(map=None)
+  if with_maps:
+    fn = detector.localize or detector.score
+  else:
+    fn = _without_map(detector.score)
   return over_batches(fn, state, examples, batch_size, key, mesh)
 
 

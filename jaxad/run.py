@@ -124,6 +124,11 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   _check_eval(config)
   _check_workdir(workdir, config, resume)
   dataset, holdout = _load_data(config)
+  if config.eval.select == "best_on_test" and len(set(dataset.test.label)) < 2:
+    raise InputError(
+      "config.eval.select=best_on_test needs normal and anomalous test images; "
+      "use last."
+    )
   mesh = training.data_mesh()
   training.make_plan(detector, len(dataset.train.label), config.train)
   init_key, embed_key, score_key = jax.random.split(
