@@ -3,7 +3,7 @@
 
 from jaxad.detector import Detector, Phase, Scores, State
 from jaxad.errors import InputError
-from jaxad.methods import METHODS, differnet
+from jaxad.methods import METHODS, differnet, ganomaly, skip_ganomaly
 
 __version__ = "0.1.0"
 
@@ -15,4 +15,6 @@ __all__ = [
   "Scores",
   "State",
   "differnet",
+  "ganomaly",
+  "skip_ganomaly",
 ]

@@ -100,6 +100,9 @@ class Phase(NamedTuple):
       a detector's phases are normalised to sum to one.
     fit: `(state, batches) -> state`, what is fitted on the normal training data
       when the phase ends (an iterable of batches, one pass), or None.
+    full_batches: whether every row of a batch must be an example, because the
+      step normalises by the statistics of the batch and cannot leave padding
+      out.
   """
 
   name: str
@@ -107,6 +110,7 @@ class Phase(NamedTuple):
   draw: Callable[[jax.Array, Batch], Any] | None = None
   share: float = 1.0
   fit: Callable[[State, Any], State] | None = None
+  full_batches: bool = False
 
   def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
     """One training step: splits the key, draws, steps and counts."""
@@ -131,6 +135,10 @@ class Detector(NamedTuple):
       of V random views of each example, or of the fixed views that `score` uses
       where key is None. `update` and `score` take them in place of `x`, so a
       loop may compute them once. None where nothing is frozen.
+    official_score: `(state, x, key) -> Scores` as the authors' test code has
+      it where that departs from `score`: by the statistics of the test batch,
+      so that an example's score depends on its neighbours. For comparison with
+      published figures only. None where there is no such difference.
   """
 
   init: Callable[[jax.Array, Batch], State]
@@ -138,3 +146,4 @@ class Detector(NamedTuple):
   score: Callable[[State, jax.Array, jax.Array], Scores]
   localize: Callable[[State, jax.Array, jax.Array], Scores] | None = None
   embed: Callable[[State, jax.Array, jax.Array | None], jax.Array] | None = None
+  official_score: Callable[[State, jax.Array, jax.Array], Scores] | None = None

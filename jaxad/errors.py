@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The one exception that a user's mistake raises."""
 
+from collections.abc import Collection
+
 
 class InputError(ValueError):
   """Something the user gave is wrong: a file, a key, a value.
@@ -9,3 +11,15 @@ class InputError(ValueError):
   to mend it. `python -m jaxad.run` prints it without a traceback and exits
   with code 2.
   """
+
+
+def one_of(name: str, value: str, choices: Collection[str]) -> None:
+  """Checks a choice.
+
+  Raises:
+    InputError: the value is not one of the choices.
+  """
+  if value not in choices:
+    raise InputError(
+      f"{name}={value!r} is unknown; choose one of {', '.join(choices)}."
+    )

@@ -154,6 +154,17 @@ def image_metrics(label: np.ndarray, score: np.ndarray) -> dict:
   }
 
 
+def min_max(score: np.ndarray) -> np.ndarray:
+  """Scores scaled to [0, 1] over the set they come from; all 0 where equal.
+
+  For display, and for figures of authors who threshold scaled scores: the
+  scaled score of an example depends on all others.
+  """
+  score = np.asarray(score)
+  spread = score.max() - score.min()
+  return (score - score.min()) / (spread if spread > 0 else 1)
+
+
 def threshold_metrics(label, predicted) -> dict:
   """Rates at a threshold, None where a class is missing.
 

@@ -1,11 +1,125 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Optimisers of the reference implementations, as optax transformations."""
+"""Min-max games as one optax transformation, and the references' optimisers.
 
+A game has players: each is a network (or several, nested under one name) with a
+transformation of its own. A step of training is a sequence of moves, in the
+order of the paper, and each names who moves:
+
+    game = Game(
+      generator=adam(2e-4, 0.5, 0.999),
+      discriminator=adam(2e-4, 0.5, 0.999),
+    )
+    opt_state = game.init(params)  # {"generator": ..., "discriminator": ...}
+
+    def step(params, opt_state, x):
+      def d_loss(params):
+        return loss, aux
+
+      for _ in range(n_critic):
+        params, opt_state, _ = game.move(
+          "discriminator", d_loss, params, opt_state
+        )
+      return game.move("generator", g_loss, params, opt_state)
+
+What a player does with its gradient is optax's: `optax.scale(-1.0)` in a chain
+for one that ascends, `optax.clip_by_global_norm`, a schedule for a learning
+rate, `optax.add_decayed_weights` for coupled L2, TensorFlow's RMSProp as
+`optax.rmsprop(rate, decay=0.9, eps=1e-10, initial_scale=1.0)`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
 
 
+class GameState(NamedTuple):
+  """State of a game: the moves made so far, and each player's optax state."""
+
+  moves: jax.Array
+  players: Any
+
+
+class Game:
+  """Players of a min-max game, each with its own optax transformation.
+
+  Parameters are a dict with one entry for each player. Entries without a player
+  are frozen: no move changes them.
+  """
+
+  def __init__(self, **players: optax.GradientTransformation):
+    # A zero gradient is a move (moments decay, counters advance); who does not
+    # move must not be updated at all.
+    moving = lambda name: lambda step, *, movers, **_: name in movers
+    self._players = tuple(players)
+    self._tx = optax.partition(
+      {
+        name: optax.conditionally_mask(
+          tx, moving(name), forward_extra_args=True
+        )
+        for name, tx in players.items()
+      }
+      | {_FROZEN: optax.set_to_zero()},
+      lambda params: {n: n if n in players else _FROZEN for n in params},
+    )
+
+  def init(self, params: dict) -> GameState:
+    """The state before the first move."""
+    return GameState(jnp.zeros((), jnp.int32), self._tx.init(params))
+
+  def move(
+    self,
+    movers: str | Sequence[str],
+    loss_fn: Callable[[dict], tuple[jax.Array, Any]],
+    params: dict,
+    opt_state: GameState,
+  ) -> tuple[dict, GameState, Any]:
+    """One update of the movers, who descend the loss.
+
+    Only the movers' parameters are differentiated: for everything else the loss
+    is a function of constants.
+
+    Args:
+      movers: the player that moves, or the players that move together.
+      loss_fn: `params -> (loss, aux)`, of all parameters.
+      params: of all players, and frozen ones.
+      opt_state: of the game.
+
+    Returns:
+      (params, opt_state, aux), the parameters and states of all others as they
+      were.
+    """
+    names = (movers,) if isinstance(movers, str) else tuple(movers)
+    moving = {name: params[name] for name in names}
+    grads, aux = jax.grad(lambda p: loss_fn(params | p), has_aux=True)(moving)
+    params, opt_state = self.apply(grads, params, opt_state)
+    return params, opt_state, aux
+
+  def apply(
+    self, grads: dict, params: dict, opt_state: GameState
+  ) -> tuple[dict, GameState]:
+    """One update of those whose gradients are given, {name: gradients}."""
+    if unknown := grads.keys() - set(self._players):
+      raise ValueError(f"not players of this game: {sorted(unknown)}")
+    idle = {n: optax.tree.zeros_like(params[n]) for n in params.keys() - grads}
+    updates, players = self._tx.update(
+      grads | idle,
+      opt_state.players,
+      params,
+      movers=tuple(grads),
+      moves=opt_state.moves,
+    )
+    moved = {n: optax.apply_updates(params[n], updates[n]) for n in grads}
+    return params | moved, GameState(opt_state.moves + 1, players)
+
+
+_FROZEN = "frozen"
+
+
 def adam_l2(
-  learning_rate: float,
+  learning_rate: optax.ScalarOrSchedule,
   b1: float = 0.9,
   b2: float = 0.999,
   eps: float = 1e-8,
@@ -18,7 +132,7 @@ def adam_l2(
   2019, arXiv 1711.05101).
 
   Args:
-    learning_rate: step size.
+    learning_rate: step size, or a schedule.
     b1: decay of the first moment.
     b2: decay of the second moment.
     eps: added outside the square root.
@@ -27,5 +141,51 @@ def adam_l2(
   return optax.chain(
     optax.add_decayed_weights(weight_decay),
     optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
-    optax.scale(-learning_rate),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def adam_hat(
+  learning_rate: optax.ScalarOrSchedule,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  shared_clock: bool = False,
+) -> optax.GradientTransformationExtraArgs:
+  """Adam with "epsilon hat", as in TensorFlow, Keras and MXNet.
+
+  The form at the end of section 2 of Kingma and Ba, ICLR 2015 (arXiv
+  1412.6980): the bias correction goes into the learning rate, so that epsilon
+  is not scaled by it,
+
+    w <- w - rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps).
+
+  Args:
+    learning_rate: step size, or a schedule.
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: added to sqrt(v).
+    shared_clock: t counts the moves of all players of a `Game`, as where one
+      TensorFlow optimiser serves several networks; else the player's own.
+  """
+
+  def init(params):
+    zeros = optax.tree.zeros_like(params)
+    return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+  def update(grads, state, params=None, *, moves=None, **_):
+    del params
+    mu = optax.tree.update_moment(grads, state.mu, b1, 1)
+    nu = optax.tree.update_moment(grads, state.nu, b2, 2)
+    count = state.count + 1
+    t = moves + 1 if shared_clock else count
+    correction = jnp.sqrt(1 - b2**t) / (1 - b1**t)
+    updates = jax.tree.map(
+      lambda m, v: correction.astype(m.dtype) * m / (jnp.sqrt(v) + eps), mu, nu
+    )
+    return updates, optax.ScaleByAdamState(count, mu, nu)
+
+  return optax.chain(
+    optax.GradientTransformationExtraArgs(init, update),
+    optax.scale_by_learning_rate(learning_rate),
   )

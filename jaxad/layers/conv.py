@@ -78,6 +78,49 @@ class Conv(nn.Module):
     return y
 
 
+class ConvTranspose(nn.Module):
+  """Transposed convolution, `torch.nn.ConvTranspose2d` without output padding.
+
+  Parameters: `kernel` [k, k, C_in, C_out] and, with `use_bias`, `bias` [C_out].
+
+  Attributes:
+    features: number of output channels.
+    kernel_size: side k of the square kernel.
+    stride: step of the output for one step of the input.
+    padding: pixels cut from all four sides of the output.
+    use_bias: whether to add a bias, zero at the start.
+    kernel_init: initialiser of the kernel.
+  """
+
+  features: int
+  kernel_size: int
+  stride: int = 1
+  padding: int = 0
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+
+  @nn.compact
+  def __call__(self, x):
+    """[B, H, W, C_in] to [B, h, w, features], h = (H - 1) stride - 2 pad + k.
+
+    The arithmetic is in the dtype of x, the parameters are float32.
+
+    Raises:
+      InputError: nothing is left of the output.
+    """
+    shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+    kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+    y = convolve_transposed(
+      x, kernel.astype(x.dtype), self.stride, self.padding
+    )
+    if self.use_bias:
+      bias = self.param(
+        "bias", nn.initializers.zeros, (self.features,), jnp.float32
+      )
+      y = y + bias.astype(x.dtype)
+    return y
+
+
 def convolve(
   x: jax.Array, kernel: jax.Array, stride: int = 1, padding: Padding = 0
 ) -> jax.Array:
@@ -117,6 +160,66 @@ def convolve(
   if stride > 1 and x.shape[-1] <= FEW_CHANNELS:
     return _strided(x, kernel, stride, padding)
   return _plain(x, kernel, stride, padding)
+
+
+def convolve_transposed(
+  x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0
+) -> jax.Array:
+  """Adds x[:, i, j] @ kernel[a, b] to y[:, stride i + a - p, stride j + b - p].
+
+  This is the gradient of `convolve` by its input, with the kernel's channels
+  exchanged. PyTorch's weights (I, O, H, W) map by `transpose(2, 3, 0, 1)`.
+
+  Args:
+    x: features, NHWC.
+    kernel: [k, k, C_in, C_out].
+    stride: step of the output for one step of the input.
+    padding: p, the pixels cut from all four sides of the output.
+
+  Returns:
+    [B, h, w, C_out], h = (H - 1) stride - 2 p + k.
+
+  Raises:
+    InputError: nothing is left of the output.
+  """
+  batch, *size, channels = x.shape
+  *window, _, features = kernel.shape
+  ends = [
+    stride * (n - 1) + k - padding for n, k in zip(size, window, strict=True)
+  ]
+  if min(size) < 1 or min(ends) <= padding:
+    raise InputError(
+      f"transposed convolution: of a feature map of {size[0]}x{size[1]}, a "
+      f"{window[0]}x{window[1]} kernel and padding {padding} leave nothing"
+    )
+  y = x.reshape(-1, channels) @ kernel.transpose(2, 0, 1, 3).reshape(
+    channels, -1
+  )
+  if size == [1, 1]:
+    y = y.reshape(batch, *window, features)
+    return y[:, padding : ends[0], padding : ends[1]]
+  # Every pixel gives taps x taps blocks of stride x stride pixels, the last
+  # ones filled up with zeros; blocks of neighbours are added where they meet.
+  taps = [-(-k // stride) for k in window]
+  fill = [(0, stride * t - k) for t, k in zip(taps, window, strict=True)]
+  y = y.reshape(batch, *size, *window, features)
+  y = jnp.pad(y, [(0, 0)] * 3 + fill + [(0, 0)])
+  y = y.reshape(batch, *size, taps[0], stride, taps[1], stride, features)
+  zero = jnp.zeros((), y.dtype)
+  whole = (0, 0, 0)
+  y = sum(
+    lax.pad(
+      y[:, :, :, u, :, v],
+      zero,
+      [whole, (u, taps[0] - 1 - u, 0), (v, taps[1] - 1 - v, 0)] + [whole] * 3,
+    )
+    for u in range(taps[0])
+    for v in range(taps[1])
+  )
+  rows, cols = y.shape[1:3]
+  y = y.transpose(0, 1, 3, 2, 4, 5)
+  y = y.reshape(batch, stride * rows, stride * cols, features)
+  return y[:, padding : ends[0], padding : ends[1]]
 
 
 def _plain(x, kernel, stride, padding):

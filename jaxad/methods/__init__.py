@@ -2,5 +2,11 @@
 """The methods, one paper a file."""
 
 from jaxad.methods.differnet import differnet
+from jaxad.methods.ganomaly import ganomaly
+from jaxad.methods.skip_ganomaly import skip_ganomaly
 
-METHODS = {"differnet": differnet}
+METHODS = {
+  "differnet": differnet,
+  "ganomaly": ganomaly,
+  "skip_ganomaly": skip_ganomaly,
+}

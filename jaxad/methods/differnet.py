@@ -29,7 +29,7 @@ import numpy as np
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import InputError
+from jaxad.errors import InputError, one_of
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.coupling import CLAMP_CONSTANTS, Flow
 from jaxad.layers.jitter import color_jitter, draw_jitter
@@ -194,10 +194,10 @@ def differnet(
     InputError: an unknown trunk, layer or choice; and from `init`, an image
       that is not square or too small, or a weights file that does not fit.
   """
-  _one_of("clamp_constant", clamp_constant, CLAMP_CONSTANTS)
-  _one_of("test_rotations", test_rotations, ("fixed", "random"))
-  _one_of("score", score, ("latent", "nll"))
-  _one_of("trunk_dtype", trunk_dtype, ("float32", "bfloat16"))
+  one_of("clamp_constant", clamp_constant, CLAMP_CONSTANTS)
+  one_of("test_rotations", test_rotations, ("fixed", "random"))
+  one_of("score", score, ("latent", "nll"))
+  one_of("trunk_dtype", trunk_dtype, ("float32", "bfloat16"))
   trunk_module = make_trunk(trunk, layer)
   tx = adam_l2(learning_rate, b1, b2, eps, weight_decay)
   fixed_angles = rotation_angles(n_transforms_test) * rotations
@@ -360,13 +360,6 @@ def _views(y):
 def _rows(y):
   """[B, V, D] to [B * V, D]."""
   return y.reshape(-1, y.shape[-1])
-
-
-def _one_of(name, value, choices):
-  if value not in choices:
-    raise InputError(
-      f"{name}={value!r} is unknown; choose one of {', '.join(choices)}."
-    )
 
 
 def _check_size(shape, trunk, layer, n_scales):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.errors import InputError
+from jaxad.layers.images import standardize
 from jaxad.networks import alexnet, resnet, squeezenet
 from jaxad.pretrained import load_variables, read_tensors
 from jaxad.pretrained.download import fetch
@@ -133,16 +134,7 @@ def normalize(x: jax.Array) -> jax.Array:
       f"images of shape {tuple(x.shape)}: the last axis must hold the three "
       "channels red, green and blue"
     )
-  if x.dtype == jnp.uint8:
-    x = jnp.asarray(x, jnp.float32) / 255
-  elif not jnp.issubdtype(x.dtype, jnp.floating):
-    raise InputError(
-      f"images of dtype {x.dtype}: expected uint8 in 0..255 or floating point "
-      "in [0, 1]"
-    )
-  mean = jnp.array(IMAGENET_MEAN, jnp.float32)
-  deviation = jnp.array(IMAGENET_STD, jnp.float32)
-  return (jnp.asarray(x, jnp.float32) - mean) / deviation
+  return standardize(x, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def trunk_variables(

@@ -1,0 +1,107 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Batch normalisation, and running statistics as each framework keeps them.
+
+Ioffe and Szegedy, "Batch Normalization", ICML 2015 (arXiv 1502.03167).
+
+In training mode `BatchNorm` writes the statistics of its batch, and nothing
+else, into the collection "batch_stats"; the caller folds them into the running
+statistics with `running_average`, in the order and as many times as its
+reference does:
+
+    y, batch = apply_train(network, params, x)
+    running = running_average(running, batch, momentum=0.9)
+
+                        momentum           unbiased  epsilon
+    PyTorch             0.9 (its "0.1")    yes       1e-5
+    TensorFlow, fused   0.99 (tf.layers)   yes       1e-3
+    TensorFlow, Keras   0.99               no        1e-3
+    MXNet               0.9                no        1e-5 (Gluon)
+
+`momentum` is the weight of the old value. The table holds the defaults; a
+method states its own.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class BatchNorm(nn.Module):
+  """Normalises each channel over all other axes.
+
+  Parameters `scale` and `bias`, statistics `mean` and `var`, all [C] float32.
+
+  Attributes:
+    epsilon: added to the variance.
+    unbiased: whether `var` is the batch's variance times n / (n - 1), n values
+      a channel; the normalisation itself always uses the biased one.
+    scale_init: initialiser of the scale.
+    var_init: the running variance at the start.
+  """
+
+  epsilon: float = 1e-5
+  unbiased: bool = True
+  scale_init: nn.initializers.Initializer = nn.initializers.ones
+  var_init: float = 1.0
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    """[..., C] to the same shape.
+
+    Args:
+      x: activations.
+      train: normalise by the statistics of the batch, and write these to
+        "batch_stats" if that is mutable; else by the running ones.
+    """
+    shape = x.shape[-1:]
+    scale = self.param("scale", self.scale_init, shape, jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+    filled = lambda value: jnp.full(shape, value, jnp.float32)
+    running_mean = self.variable("batch_stats", "mean", filled, 0.0)
+    running_var = self.variable("batch_stats", "var", filled, self.var_init)
+    if train:
+      axes = tuple(range(x.ndim - 1))
+      mean = x.mean(axes)
+      var = ((x - mean) ** 2).mean(axes)
+      if (
+        self.is_mutable_collection("batch_stats") and not self.is_initializing()
+      ):
+        n = x.size // x.shape[-1]
+        running_mean.value = mean
+        running_var.value = var * (n / max(n - 1, 1)) if self.unbiased else var
+    else:
+      mean, var = running_mean.value, running_var.value
+    factor = scale * jax.lax.rsqrt(var + self.epsilon)
+    return (x - mean) * factor + bias
+
+
+def running_average(running, *batches, momentum: float):
+  """Folds the statistics of batches into running ones, one after another.
+
+  Args:
+    running: pytree of statistics.
+    *batches: pytrees like it, from forward passes in training mode.
+    momentum: weight of the old value; 1 - momentum is that of the new one.
+  """
+  fold = lambda old, new: momentum * old + (1 - momentum) * new
+  for batch in batches:
+    running = jax.tree.map(fold, running, jax.lax.stop_gradient(batch))
+  return running
+
+
+def apply_train(module: nn.Module, params, *args):
+  """Applies a network in training mode.
+
+  Returns:
+    (its output, the statistics of the batch, for `running_average`).
+  """
+  y, written = module.apply(
+    {"params": params}, *args, train=True, mutable=["batch_stats"]
+  )
+  return y, written.get("batch_stats", {})
+
+
+def apply_eval(module: nn.Module, params, running, *args):
+  """Applies a network by its running statistics; rows do not interact."""
+  variables = {"params": params, "batch_stats": running}
+  return module.apply(variables, *args, train=False)

@@ -1,0 +1,41 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The range of pixels: what arrives, and what networks want."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxad.errors import InputError
+
+
+def unit_range(x: jax.Array) -> jax.Array:
+  """Images as floating point in [0, 1].
+
+  Args:
+    x: uint8 in 0..255, or floating point in [0, 1].
+
+  Returns:
+    float32 for uint8, else x.
+
+  Raises:
+    InputError: another dtype.
+  """
+  if x.dtype == jnp.uint8:
+    return jnp.asarray(x, jnp.float32) / 255
+  if not jnp.issubdtype(x.dtype, jnp.floating):
+    raise InputError(
+      f"images of dtype {x.dtype}: expected uint8 in 0..255 or floating point "
+      "in [0, 1]"
+    )
+  return jnp.asarray(x)
+
+
+def standardize(x: jax.Array, mean=0.5, std=0.5) -> jax.Array:
+  """(x - mean) / std of images in [0, 1]; by default in [-1, 1], as tanh's.
+
+  Args:
+    x: [..., C], see `unit_range`.
+    mean: of each channel, or of all.
+    std: likewise.
+  """
+  x = unit_range(x)
+  return (x - jnp.asarray(mean, x.dtype)) / jnp.asarray(std, x.dtype)

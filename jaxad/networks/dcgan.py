@@ -1,0 +1,142 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The encoder and decoder of the DCGAN family.
+
+Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep
+Convolutional Generative Adversarial Networks", ICLR 2016 (arXiv 1511.06434), in
+the form that GANomaly and its relatives share: 4x4 kernels without bias, down
+to 4x4 pixels and then to one, and back. A discriminator is an encoder of one
+output.
+"""
+
+import flax.linen as nn
+
+from jaxad.errors import InputError
+from jaxad.layers.batch_norm import BatchNorm
+from jaxad.layers.conv import Conv, ConvTranspose
+
+# How DCGANs start: N(0, 0.02) kernels, N(1, 0.02) scales of the norms.
+kernel_init = nn.initializers.normal(0.02)
+SLOPE = 0.2
+
+
+def scale_init(key, shape, dtype=float):
+  return 1 + kernel_init(key, shape, dtype)
+
+
+def leaky_relu(x):
+  return nn.leaky_relu(x, SLOPE)
+
+
+def conv(features, kernel_size=4, stride=2, padding=1, name=None):
+  return Conv(
+    features,
+    kernel_size,
+    stride,
+    padding,
+    use_bias=False,
+    kernel_init=kernel_init,
+    name=name,
+  )
+
+
+def conv_transpose(
+  features, kernel_size=4, stride=2, padding=1, use_bias=False, name=None
+):
+  return ConvTranspose(
+    features,
+    kernel_size,
+    stride,
+    padding,
+    use_bias=use_bias,
+    kernel_init=kernel_init,
+    name=name,
+  )
+
+
+def batch_norm(name=None):
+  """PyTorch's."""
+  return BatchNorm(
+    epsilon=1e-5, unbiased=True, scale_init=scale_init, name=name
+  )
+
+
+class Encoder(nn.Module):
+  """Images to codes; halves the image until it has 4x4 pixels.
+
+  Attributes:
+    out: length of the code.
+    width: channels of the first convolution; they double each time.
+    extra_layers: 3x3 convolutions after the first one.
+  """
+
+  out: int
+  width: int = 64
+  extra_layers: int = 0
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    """[B, S, S, C] to (code [B, out], features [B, 4, 4, F]).
+
+    The features are what enters the last, linear layer.
+    """
+    x = leaky_relu(conv(self.width, name="conv_0")(x))
+    for k in range(self.extra_layers):
+      x = conv(self.width, 3, 1, 1, name=f"extra_{k}")(x)
+      x = leaky_relu(batch_norm(name=f"extra_norm_{k}")(x, train))
+    level = 1
+    while x.shape[1] > 4:
+      x = conv(2 * x.shape[-1], name=f"conv_{level}")(x)
+      x = leaky_relu(batch_norm(name=f"norm_{level}")(x, train))
+      level += 1
+    code = conv(self.out, 4, 1, 0, name="conv_out")(x)
+    return code.reshape(code.shape[0], self.out), x
+
+
+class Decoder(nn.Module):
+  """Codes to images: an encoder backwards, with ReLU, and tanh at the end.
+
+  Attributes:
+    side: S of the images, a power of two and at least 16.
+    channels: C of the images.
+    width: channels at half the side; they double towards the code.
+    extra_layers: 3x3 convolutions before the last layer.
+  """
+
+  side: int
+  channels: int
+  width: int = 64
+  extra_layers: int = 0
+
+  @nn.compact
+  def __call__(self, z, train: bool):
+    """[B, nz] to [B, S, S, C] in (-1, 1)."""
+    features = self.width * self.side // 8
+    x = z[:, None, None, :]
+    x = conv_transpose(features, 4, 1, 0, name="conv_0")(x)
+    x = nn.relu(batch_norm(name="norm_0")(x, train))
+    level = 1
+    while x.shape[1] < self.side // 2:
+      x = conv_transpose(x.shape[-1] // 2, name=f"conv_{level}")(x)
+      x = nn.relu(batch_norm(name=f"norm_{level}")(x, train))
+      level += 1
+    for k in range(self.extra_layers):
+      x = conv(x.shape[-1], 3, 1, 1, name=f"extra_{k}")(x)
+      x = nn.relu(batch_norm(name=f"extra_norm_{k}")(x, train))
+    return nn.tanh(conv_transpose(self.channels, name="conv_out")(x))
+
+
+def check_images(shape: tuple[int, ...], smallest: int) -> None:
+  """Checks that [B, S, S, C] can be halved down to one pixel.
+
+  Raises:
+    InputError: not square, or S is no power of two or below `smallest`.
+  """
+  side = shape[1]
+  if (
+    len(shape) != 4 or side != shape[2] or side < smallest or side & (side - 1)
+  ):
+    raise InputError(
+      f"images of shape {'x'.join(map(str, shape[1:]))}: expected square ones "
+      f"whose side is a power of two, {smallest} or more; set "
+      "config.data.image_size"
+    )
