@@ -8,7 +8,7 @@ else, into the collection "batch_stats"; the caller folds them into the running
 statistics with `running_average`, in the order and as many times as its
 reference does:
 
-    y, batch = apply_train(network, params, x)
+    y, batch = apply_train(network, params, x)  # networks/variables.py
     running = running_average(running, batch, momentum=0.9)
 
                         momentum           unbiased  epsilon
@@ -87,21 +87,3 @@ def running_average(running, *batches, momentum: float):
   for batch in batches:
     running = jax.tree.map(fold, running, jax.lax.stop_gradient(batch))
   return running
-
-
-def apply_train(module: nn.Module, params, *args):
-  """Applies a network in training mode.
-
-  Returns:
-    (its output, the statistics of the batch, for `running_average`).
-  """
-  y, written = module.apply(
-    {"params": params}, *args, train=True, mutable=["batch_stats"]
-  )
-  return y, written.get("batch_stats", {})
-
-
-def apply_eval(module: nn.Module, params, running, *args):
-  """Applies a network by its running statistics; rows do not interact."""
-  variables = {"params": params, "batch_stats": running}
-  return module.apply(variables, *args, train=False)

@@ -32,10 +32,16 @@ import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
 from jaxad.errors import one_of
-from jaxad.layers.batch_norm import apply_eval, apply_train, running_average
+from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import standardize
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks.dcgan import Decoder, Encoder, check_images
+from jaxad.networks.variables import (
+  apply_eval,
+  apply_train,
+  initialize,
+  redraw_if,
+)
 from jaxad.optim import Game, adam_l2
 
 MOMENTUM = 0.9
@@ -120,26 +126,19 @@ def ganomaly(
   def init(key, batch: Batch) -> State:
     x = standardize(batch["x"][:1], mean, std)
     check_images(x.shape, smallest=16)
-    g_key, d_key, state_key = jax.random.split(key, 3)
-    variables = {
-      "generator": jax.jit(generator.init, static_argnums=2)(g_key, x, False),
-      "discriminator": new_discriminator(d_key, x),
-    }
-    params = {name: v["params"] for name, v in variables.items()}
+    params_key, state_key = jax.random.split(key)
+    params, batch_stats = initialize(
+      params_key,
+      {"generator": (generator, x), "discriminator": (discriminator, x)},
+    )
     return State(
       step=jnp.zeros((), jnp.int32),
       key=state_key,
       params=params,
-      batch_stats={name: v["batch_stats"] for name, v in variables.items()},
+      batch_stats=batch_stats,
       opt_state=game.init(params),
       extras={},
     )
-
-  def new_discriminator(key, x):
-    return jax.jit(discriminator.init, static_argnums=2)(key, x[:1], False)
-
-  def redrawn(old, key, x):
-    return optax.tree.cast_like(new_discriminator(key, x)["params"], old)
 
   # Training. Both losses see batch statistics, and return them.
 
@@ -225,11 +224,12 @@ def ganomaly(
       d_passes = (real, fake, real, fake)
       lowest = d_terms["d_loss"]
     params = params | {
-      "discriminator": jax.lax.cond(
+      "discriminator": redraw_if(
         lowest < reinit_below,
-        lambda old: redrawn(old, draws["reinit"], x),
-        lambda old: old,
+        discriminator,
         params["discriminator"],
+        draws["reinit"],
+        x,
       )
     }
     running = {

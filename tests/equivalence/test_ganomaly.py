@@ -16,10 +16,11 @@ import pytest
 
 import jaxad
 from jaxad.evaluation import min_max
-from jaxad.layers.batch_norm import apply_eval, apply_train, running_average
+from jaxad.layers.batch_norm import running_average
 from jaxad.methods.ganomaly import Generator
 from jaxad.metrics import image_auroc
 from jaxad.networks.dcgan import Encoder
+from jaxad.networks.variables import apply_eval, apply_train
 
 FORWARD, GRADIENT, STEPS = 1e-5, 1e-4, 1e-3
 B1, MOMENTUM = 0.5, 0.9
