@@ -3,7 +3,7 @@
 
 from jaxad.detector import Detector, Phase, Scores, State
 from jaxad.errors import InputError
-from jaxad.methods import METHODS, differnet, ganomaly, skip_ganomaly
+from jaxad.methods import METHODS, differnet, ganomaly, ocgan, skip_ganomaly
 
 __version__ = "0.1.0"
 
@@ -16,5 +16,6 @@ __all__ = [
   "State",
   "differnet",
   "ganomaly",
+  "ocgan",
   "skip_ganomaly",
 ]

@@ -194,7 +194,7 @@ def records(
   text = json.dumps([_FORMAT, facts], sort_keys=True)
   fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
   prepared = cache_dir() / "datasets" / f"{builder_class.name}-{fingerprint}"
-  with _quiet():
+  with quiet():
     if not prepared.is_dir():
       _prepare(builder_class, prepared, config, root)
     builder = builder_class(data_dir=prepared, config=config)
@@ -236,7 +236,7 @@ def _prepare(builder_class, prepared, config, root):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
   """Keeps TFDS from printing, logging and drawing progress bars."""
   tfds.disable_progress_bar()
   verbosity = absl.logging.get_verbosity()

@@ -17,7 +17,7 @@ class Examples:
   """One split, decoded.
 
   Attributes:
-    x: uint8 [N, H, W, 3], or any [N, ...] array (feature rows).
+    x: uint8 [N, H, W, C], or any [N, ...] array (feature rows).
     label: int32 [N]; 0 normal, 1 anomalous.
     id: stable unique names, the paths relative to the root; sorted.
     kind: "good" or the kind of defect, N of them.

@@ -6,11 +6,22 @@ To add one, write a function from a `Request` to a `Dataset` and name it in
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable
 
-from jaxad.data import _tf, folder, images, magnetic_tile, textures
+import numpy as np
+from PIL import Image
+
+from jaxad.data import (
+  _tf,
+  folder,
+  images,
+  magnetic_tile,
+  one_class,
+  textures,
+)
 from jaxad.data.examples import Dataset
 from jaxad.errors import InputError
 
@@ -21,6 +32,7 @@ class Request:
 
   subset: str | None
   root: pathlib.Path | None
+  protocol: str
   image_size: int
   seed: int
   unreadable: str
@@ -35,7 +47,9 @@ def load(
   *,
   subset: str | None = None,
   root: str | os.PathLike | None = None,
+  protocol: str = "one_vs_rest",
   image_size: int | tuple[int, int] = 256,
+  channels: int | None = None,
   seed: int = 0,
   unreadable: str = "error",
   test_fraction: float = 0.2,
@@ -48,14 +62,22 @@ def load(
   Every process of a run loads all of it; `batches` then gives each its part.
 
   Args:
-    name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile".
+    name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile",
+      or of `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10".
     subset: the surface of textures ("metal" if None, or "all"), the category
-      of mvtec_ad, or a folder below the root of folder.
-    root: where the images are; not used by textures.
+      of mvtec_ad, a folder below the root of folder, or the number or name of
+      a class of digits, mnist, fashion_mnist and cifar10.
+    root: where the images are; not used by textures and digits. Without it,
+      mnist, fashion_mnist and cifar10 are downloaded once.
+    protocol: who is normal, trained on and tested in digits, mnist,
+      fashion_mnist and cifar10: one of `one_class.PROTOCOLS`; else not used.
     image_size: side of the images in pixels, or two equal ones.
-    seed: of what is drawn: the textures, and which good images a plain folder
-      holds out.
-    unreadable: "error", or "skip" to go on without unreadable images.
+    channels: 1 (grey) or 3 (RGB); None is as published for digits, mnist,
+      fashion_mnist (1) and cifar10 (3), and else 3.
+    seed: of what is drawn: the textures, which good images a plain folder
+      holds out, and the protocol leave_one_out_80_20.
+    unreadable: "error", or "skip" to go on without unreadable images. A file
+      of digits, mnist, fashion_mnist or cifar10 is always an error.
     test_fraction: share of the good images that a plain folder holds out.
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
@@ -74,11 +96,17 @@ def load(
       f"data.unreadable is {unreadable!r}; expected one of "
       f"{', '.join(images.UNREADABLE)}"
     )
+  if channels not in (None, 1, 3):
+    raise InputError(
+      f"data.channels is {channels!r}; expected 1 (grey), 3 (RGB), or None for "
+      "those of the data set"
+    )
   if seed < 0:
     raise InputError(f"data.seed is {seed}; expected 0 or more")
   request = Request(
     subset=subset or None,
     root=pathlib.Path(root).expanduser() if root else None,
+    protocol=protocol,
     image_size=images.side(image_size),
     seed=seed,
     unreadable=unreadable,
@@ -87,7 +115,10 @@ def load(
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
   )
-  return SOURCES[name](request)
+  dataset = SOURCES[name](request)
+  if channels is None:
+    return dataset
+  return Dataset(*(_with_channels(split, channels) for split in dataset))
 
 
 def _textures(request):
@@ -161,16 +192,41 @@ def _magnetic_tile(request):
   return _read(items, request)
 
 
+def _one_class(name, request):
+  return one_class.load(
+    name,
+    subset=request.subset,
+    protocol=request.protocol,
+    root=request.root,
+    image_size=request.image_size,
+    seed=request.seed,
+  )
+
+
 SOURCES: dict[str, Callable[[Request], Dataset]] = {
   "textures": _textures,
   "folder": _folder,
   "mvtec_ad": _mvtec_ad,
   "magnetic_tile": _magnetic_tile,
+  **{name: functools.partial(_one_class, name) for name in one_class.SETS},
 }
 
 
 def _read(items, request):
   return images.read(items, request.image_size, request.unreadable)
+
+
+def _with_channels(examples, channels):
+  """The examples with 1 channel, the luma of three, or 3, copies of one."""
+  x = examples.x
+  if x.shape[-1] == channels:
+    return examples
+  if channels == 3:
+    return dataclasses.replace(examples, x=np.repeat(x, 3, axis=-1))
+  grey = np.empty((*x.shape[:-1], 1), np.uint8)
+  for source, target in zip(x, grey, strict=True):
+    target[..., 0] = Image.fromarray(source).convert("L")
+  return dataclasses.replace(examples, x=grey)
 
 
 def _builders():

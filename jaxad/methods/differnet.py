@@ -363,7 +363,12 @@ def _rows(y):
 
 
 def _check_size(shape, trunk, layer, n_scales):
-  height, width = shape[1:3]
+  height, width, channels = shape[1:]
+  if channels != 3:
+    raise InputError(
+      f"DifferNet's trunk takes images of 3 channels, got {channels}; set "
+      "config.data.channels=3."
+    )
   if height != width:
     raise InputError(
       f"DifferNet needs square images, got {height} x {width}; set one side "

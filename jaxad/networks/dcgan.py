@@ -27,13 +27,15 @@ def leaky_relu(x):
   return nn.leaky_relu(x, SLOPE)
 
 
-def conv(features, kernel_size=4, stride=2, padding=1, name=None):
+def conv(
+  features, kernel_size=4, stride=2, padding=1, use_bias=False, name=None
+):
   return Conv(
     features,
     kernel_size,
     stride,
     padding,
-    use_bias=False,
+    use_bias=use_bias,
     kernel_init=kernel_init,
     name=name,
   )

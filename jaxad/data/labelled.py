@@ -1,0 +1,426 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Published sets of small images with class labels, read from their own files.
+
+`read` knows these layouts, and finds out which one it is given:
+
+    {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz (MNIST); also
+        with a dot in place of the second hyphen
+    data_batch_1 ... data_batch_5, test_batch (CIFAR-10 for Python), there or
+        in cifar-10-batches-py/
+    the same with .bin (CIFAR-10 for C), there or in cifar-10-batches-bin/
+    one .npz with x_train, y_train, x_test and y_test (Keras), or with the
+        streams of JPEG files: {train,test}_{jpeg,offset,label}
+    {train,test}/<class>/*.png, or any other images
+
+The files need not be complete in numbers, but whole and of the published size.
+No TensorFlow is needed.
+"""
+
+import gzip
+import io
+import math
+import pathlib
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jaxad.data import folder, images
+from jaxad.errors import InputError
+
+SPLITS = ("train", "test")
+
+LAYOUTS = (
+  "train-images-idx3-ubyte(.gz) and so on, data_batch_1(.bin) and so on, one "
+  ".npz with x_train and so on, or train/<class>/*.png and test/<class>/*.png"
+)
+
+_BATCHES = {
+  "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
+  "test": ("test_batch",),
+}
+
+
+class Split(NamedTuple):
+  """One official split, in the order of the files.
+
+  Attributes:
+    x: uint8 [N, H, W, C].
+    label: int64 [N], the number of the class.
+    id: N unique names: the path of an image file, else "<split>/<index>".
+  """
+
+  x: np.ndarray
+  label: np.ndarray
+  id: tuple[str, ...]
+
+
+def read(
+  root: pathlib.Path, shape: tuple[int, int, int], classes: Sequence[str]
+) -> dict[str, Split]:
+  """Reads the splits "train" and "test" in whatever layout they are.
+
+  Args:
+    root: a folder, or an .npz file.
+    shape: (H, W, C), the published size of an image.
+    classes: names of the classes, by number.
+
+  Raises:
+    InputError: another layout, or a file is missing, broken, or of other
+      images.
+  """
+  if root.is_file() and root.suffix == ".npz":
+    return _npz(root, shape, classes)
+  if not root.is_dir():
+    problem = "which is no .npz file" if root.is_file() else "which is missing"
+    raise InputError(f"data.root is {root}, {problem}; expected {LAYOUTS}")
+  idx = {split: _idx_paths(root, split) for split in SPLITS}
+  if any(path.is_file() for paths in idx.values() for path in paths):
+    return read_idx(idx, shape, classes)
+  for suffix, name, reader in (
+    ("", "cifar-10-batches-py", _pickled),
+    (".bin", "cifar-10-batches-bin", _records),
+  ):
+    for parent in (root, root / name):
+      paths = {
+        split: [parent / (name + suffix) for name in names]
+        for split, names in _BATCHES.items()
+      }
+      if any(path.is_file() for group in paths.values() for path in group):
+        return _batches(paths, reader, shape, classes)
+  archives = sorted(root.glob("*.npz"))
+  if len(archives) == 1:
+    return _npz(archives[0], shape, classes)
+  if archives:
+    raise InputError(
+      f"{root} has {len(archives)} .npz files; give the path of one of them as "
+      "data.root"
+    )
+  if any((root / split).is_dir() for split in SPLITS):
+    return _folders(root, shape, classes)
+  raise InputError(f"data.root {root} holds no known files; expected {LAYOUTS}")
+
+
+def class_number(text: str, classes: Sequence[str]) -> int | None:
+  """The class of this number or name; None if there is none.
+
+  Capitals do not matter, nor what stands between words: "Ankle boot" is the
+  class "ankle_boot".
+  """
+  numbers = {name: number for number, name in enumerate(classes)}
+  numbers |= {str(number): number for number in range(len(classes))}
+  return numbers.get(re.sub("[ _/-]+", "_", text.lower()))
+
+
+def ids(split: str, n: int) -> tuple[str, ...]:
+  """Names of n images that have none."""
+  return tuple(f"{split}/{index:05d}" for index in range(n))
+
+
+# The idx files of MNIST.
+
+
+def read_idx(
+  paths: dict[str, tuple[pathlib.Path, pathlib.Path]],
+  shape: tuple[int, int, int],
+  classes: Sequence[str],
+) -> dict[str, Split]:
+  """Reads idx files, plain or gzipped, whatever they are called.
+
+  Args:
+    paths: the images and the labels of each split.
+    shape: as in `read`.
+    classes: as in `read`.
+
+  Raises:
+    InputError: as `read`.
+  """
+  return {
+    split: _checked(
+      split, _idx(x, 3), _idx(label, 1), f"{x} and {label.name}", shape, classes
+    )
+    for split, (x, label) in paths.items()
+  }
+
+
+def _idx_paths(root, split):
+  """Where the images and the labels are, or should be."""
+  stem = {"train": "train", "test": "t10k"}[split]
+  paths = []
+  for content, rank in (("images", 3), ("labels", 1)):
+    names = [
+      f"{stem}-{content}{joint}idx{rank}-ubyte{suffix}"
+      for joint in "-."
+      for suffix in ("", ".gz")
+    ]
+    found = [root / name for name in names if (root / name).is_file()]
+    paths.append(found[0] if found else root / names[0])
+  return tuple(paths)
+
+
+def _idx(path, rank):
+  """The uint8 array of `rank` axes in an idx file."""
+  content = _content(path)
+  magic, header = 0x800 + rank, 4 + 4 * rank
+  if len(content) < header or int.from_bytes(content[:4], "big") != magic:
+    raise InputError(
+      f"{path} is no idx file of {rank} axes: it starts with "
+      f"{content[:4].hex() or 'nothing'}, expected {magic:08x}; get it again"
+    )
+  axes = [int(n) for n in np.frombuffer(content, ">u4", rank, 4)]
+  if len(content) - header != math.prod(axes):
+    raise InputError(
+      f"{path} has {len(content) - header} bytes after its header; expected "
+      f"{' * '.join(map(str, axes))}: get it again"
+    )
+  return np.frombuffer(content, np.uint8, offset=header).reshape(axes)
+
+
+# The batches of CIFAR-10.
+
+
+def _batches(paths, reader, shape, classes):
+  splits = {}
+  for split, group in paths.items():
+    parts = [reader(path, math.prod(shape)) for path in group]
+    planes = np.concatenate([x for x, _ in parts])
+    # As published, one channel follows the other.
+    x = planes.reshape(-1, shape[2], *shape[:2]).transpose(0, 2, 3, 1)
+    label = np.concatenate([label for _, label in parts])
+    splits[split] = _checked(split, x, label, group[0].parent, shape, classes)
+  return splits
+
+
+def _records(path, length):
+  """Rows of one byte of label and `length` bytes of pixels."""
+  content = _content(path)
+  if not content or len(content) % (1 + length):
+    raise InputError(
+      f"{path} has {len(content)} bytes; expected a multiple of {1 + length}: "
+      "get it again"
+    )
+  rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + length)
+  return rows[:, 1:], rows[:, 0]
+
+
+def _pickled(path, length):
+  """Pixels [N, length] and labels [N] of a pickled dict."""
+  with _opened(path) as file:
+    try:
+      batch = _Unpickler(file, encoding="latin1").load()
+    except Exception as error:  # Broken pickles raise nearly anything.
+      raise InputError(
+        f"{path} is no batch of CIFAR-10 ({_reason(error)}); get it again"
+      ) from None
+  if not isinstance(batch, dict):
+    batch = {}
+  # Strings of Python 2, or bytes.
+  x, label = (
+    np.asarray(batch.get(key, batch.get(key.encode())))
+    for key in ("data", "labels")
+  )
+  if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != length:
+    raise InputError(
+      f"{path} holds {x.dtype} data {x.shape}; expected uint8 [N, {length}]: "
+      "get it again"
+    )
+  if label.shape != x.shape[:1]:
+    raise InputError(
+      f"{path} holds {x.shape[0]} images and labels {label.shape}; expected "
+      "as many: get it again"
+    )
+  return x, label
+
+
+def _encode(text, encoding):
+  """`codecs.encode` as pickles need it to hold bytes."""
+  if encoding != "latin1":
+    raise pickle.UnpicklingError(f"it encodes by {encoding!r}")
+  return text.encode("latin1")
+
+
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+
+
+class _Unpickler(pickle.Unpickler):
+  """Makes arrays and plain values; a pickle could else run any program."""
+
+  _ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("_codecs", "encode"): _encode,
+  }
+
+  def find_class(self, module, name):
+    if (module, name) not in self._ALLOWED:
+      raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused")
+    return self._ALLOWED[module, name]
+
+
+# NumPy archives.
+
+
+def _npz(path, shape, classes):
+  if not zipfile.is_zipfile(path):
+    raise InputError(f"{path} is no .npz file, or a broken one; get it again")
+  try:
+    with np.load(path) as archive:
+      for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
+        if first in archive:
+          return reader(archive, path, shape, classes)
+      found = ", ".join(archive) or "nothing"
+  except InputError:
+    raise
+  except Exception as error:  # Broken archives raise nearly anything.
+    raise InputError(
+      f"{path} cannot be read ({_reason(error)}); get it again"
+    ) from None
+  raise InputError(
+    f"{path} has {found}; expected x_train, y_train, x_test and y_test"
+  )
+
+
+def _keras(archive, path, shape, classes):
+  return {
+    split: _checked(
+      split, archive[f"x_{split}"], archive[f"y_{split}"], path, shape, classes
+    )
+    for split in SPLITS
+  }
+
+
+def _jpeg(archive, path, shape, classes):
+  """All files of a split end to end; file i is from offset[i] to [i + 1]."""
+  splits = {}
+  for split in SPLITS:
+    stream = archive[f"{split}_jpeg"].tobytes()
+    offset = archive[f"{split}_offset"]
+    x = np.empty((max(len(offset) - 1, 0), *shape), np.uint8)
+    for i in range(len(x)):
+      source = stream[offset[i] : offset[i + 1]]
+      x[i] = _decoded(source, shape, f"{path}: {split}_jpeg, image {i}")
+    label = archive[f"{split}_label"]
+    splits[split] = _checked(split, x, label, path, shape, classes)
+  return splits
+
+
+# Image files.
+
+
+def _folders(root, shape, classes):
+  splits = {}
+  for split in SPLITS:
+    paths, label = [], []
+    for parent in folder.folders(root / split):
+      number = class_number(parent.name, classes)
+      if number is None:
+        raise InputError(
+          f"{parent} is no class; expected folders {', '.join(classes)}"
+        )
+      found = folder.images(parent)
+      paths += found
+      label += [number] * len(found)
+    x = np.empty((len(paths), *shape), np.uint8)
+    for i, path in enumerate(paths):
+      x[i] = _decoded(path, shape, path)
+    names = [path.relative_to(root).as_posix() for path in paths]
+    label = np.array(label, np.int64)
+    where = root / split
+    splits[split] = _checked(split, x, label, where, shape, classes, names)
+  return splits
+
+
+def _decoded(source, shape, name):
+  """An image file, given by path or content, as uint8 of `shape`."""
+  try:
+    x = images.decode(source, shape[0])
+  except InputError as error:
+    reason = str(error).removeprefix(f"{name}: ")
+    raise InputError(f"{name}: {reason}; replace it") from None
+  file = io.BytesIO(source) if isinstance(source, bytes) else source
+  with Image.open(file) as image:
+    width, height = image.size
+  if (height, width) != shape[:2]:
+    raise InputError(
+      f"{name} is of {height} x {width} pixels; expected the published "
+      f"{shape[0]} x {shape[1]}, or use data.name=folder for other images"
+    )
+  if shape[2] == 1 and (x != x[..., :1]).any():
+    raise InputError(f"{name} is in colour; expected grey, as published")
+  return x[..., : shape[2]]
+
+
+# What all layouts share.
+
+
+def _checked(split, x, label, where, shape, classes, names=()):
+  """The `Split` of images and labels that fit together."""
+  if x.ndim == 3:
+    x = x[..., None]
+  if x.dtype != np.uint8 or x.shape[1:] != shape:
+    raise InputError(
+      f"{where}: the {split} images are {x.dtype} {list(x.shape)}; expected "
+      f"uint8 [N, {', '.join(map(str, shape))}]"
+    )
+  # Keras has [N, 1] for CIFAR-10.
+  label = label.reshape(-1)
+  if len(label) != len(x):
+    raise InputError(
+      f"{where}: {len(x)} {split} images, but {len(label)} labels; expected as "
+      "many: get them again"
+    )
+  if label.dtype.kind not in "iu":
+    raise InputError(
+      f"{where}: the {split} labels are {label.dtype}; expected integers"
+    )
+  label = label.astype(np.int64)
+  wrong = label[(label < 0) | (label >= len(classes))]
+  if len(wrong):
+    raise InputError(
+      f"{where}: {wrong[0]} among the {split} labels; expected 0 to "
+      f"{len(classes) - 1}"
+    )
+  count = np.bincount(label, minlength=len(classes))
+  if not count.all():
+    missing = int(count.argmin())
+    name = "" if classes[missing] == str(missing) else f" ({classes[missing]})"
+    raise InputError(
+      f"{where}: no {split} image of class {missing}{name}; expected some of "
+      "every class"
+    )
+  names = names or ids(split, len(x))
+  return Split(x, label, tuple(names))
+
+
+def _opened(path):
+  try:
+    return path.open("rb")
+  except OSError as error:
+    raise InputError(
+      f"{path} cannot be read ({error.strerror}); get the complete data set"
+    ) from None
+
+
+def _content(path):
+  """The bytes of a file, unpacked if it is gzipped."""
+  with _opened(path) as file:
+    content = file.read()
+  if content[:2] != b"\x1f\x8b":
+    return content
+  try:
+    return gzip.decompress(content)
+  except (OSError, EOFError, zlib.error) as error:
+    raise InputError(
+      f"{path} is a broken gzip file ({_reason(error)}); get it again"
+    ) from None
+
+
+def _reason(error):
+  return " ".join(str(error).split()) or type(error).__name__
