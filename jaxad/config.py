@@ -50,6 +50,8 @@ def base(method: str) -> ConfigDict:
         "batch_size": 8,
         "every": placeholder(int),  # epochs; None: after training only
         "select": "last",  # or "best_on_test": optimistic, see docs
+        # "official": also as the authors' test code has it, see docs.
+        "protocol": "standard",
         "threshold": "quantile",  # or "max", "sigma", "kde"
         "threshold_value": placeholder(float),  # None: the rule's default
         "threshold_images": 200,  # at most, where they are training images

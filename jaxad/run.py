@@ -23,9 +23,10 @@ from absl import logging
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data, evaluation, metrics, report, training
+from jaxad import data, evaluation, report, training
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Dataset, Examples
+from jaxad.epochs import EpochEvaluations
 from jaxad.errors import InputError
 from jaxad.thresholds import threshold
 
@@ -121,14 +122,10 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     training.Interrupted: Ctrl-C while training.
   """
   detector = jaxad.METHODS[config.method](**config.detector)
-  _check_eval(config)
+  _check_eval(config, detector)
   _check_workdir(workdir, config, resume)
   dataset, holdout = _load_data(config)
-  if config.eval.select == "best_on_test" and len(set(dataset.test.label)) < 2:
-    raise InputError(
-      "config.eval.select=best_on_test needs normal and anomalous test images; "
-      "use last."
-    )
+  _check_labels(config, dataset.test.label)
   mesh = training.data_mesh()
   training.make_plan(detector, len(dataset.train.label), config.train)
   init_key, embed_key, score_key = jax.random.split(
@@ -161,7 +158,12 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     with_maps,
   )
   test_scores = lambda state: scores_of(state, features.test).image
-  evaluations = _Evaluations(config, workdir, dataset.test, test_scores)
+  official_scores = lambda state: evaluation.official_scores(
+    detector, state, features.test, config.train.batch_size, score_key
+  )
+  epochs = EpochEvaluations(
+    config, workdir, dataset.test.label, test_scores, official_scores
+  )
   state, train_seconds = training.train(
     detector,
     state,
@@ -171,10 +173,10 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     workdir=workdir,
     checkpoints=checkpoints,
     seconds_before=train_seconds,
-    on_epoch=evaluations.on_epoch,
+    on_epoch=epochs.on_epoch,
   )
   checkpoints.close()
-  state = evaluations.selected(state)
+  last, state = state, epochs.selected(state)
 
   normal = _threshold_examples(config, features.train, holdout)
   results = {
@@ -193,6 +195,8 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     scores_of(state, normal).image,
     lambda examples: scores_of(state, examples, with_maps=True).map,
   )
+  if config.eval.protocol == "official":
+    results |= epochs.official_results(last, dataset.test.id)
   if config.eval.nearest_neighbour:
     score = evaluation.nearest_neighbour_scores(
       features.train.x, features.test.x
@@ -204,6 +208,8 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   print(report.results_table(results))
   if config.eval.select == "best_on_test":
     print(BEST_ON_TEST)
+  if config.eval.protocol == "official":
+    print(OFFICIAL)
   print(f"everything is in {workdir}")
   return results
 
@@ -213,9 +219,16 @@ BEST_ON_TEST = (
   "figures above are optimistic and not comparable with honest ones."
 )
 
+OFFICIAL = (
+  "NOTE: the official figures normalise by the statistics of each test batch "
+  "and take the best epoch by its AUROC on the test set, as the authors' code "
+  "does; all others do not, and are what to expect of new images."
+)
 
-def _check_eval(config):
+
+def _check_eval(config, detector):
   choices = {
+    "protocol": ("standard", "official"),
     "select": ("last", "best_on_test"),
     "maps": ("all", "sheet", "none"),
   }
@@ -236,11 +249,27 @@ def _check_eval(config):
       "config.eval.nearest_neighbour compares cached features: set "
       "config.train.cached_views."
     )
+  if config.eval.protocol == "official" and not detector.official_score:
+    raise InputError(
+      "config.eval.protocol=official: the authors' test code of "
+      f"{config.method} is the standard protocol; leave it out."
+    )
   if not 0 <= config.data.holdout < 1:
     raise InputError(
       f"config.data.holdout={config.data.holdout}: expected a fraction from "
       "0 to below 1."
     )
+
+
+def _check_labels(config, label):
+  """What chooses by AUROC needs both classes."""
+  chosen = {"select": "best_on_test", "protocol": "official"}
+  for name, value in chosen.items():
+    if config.eval[name] == value and len(set(label)) < 2:
+      raise InputError(
+        f"config.eval.{name}={value} needs normal and anomalous test images; "
+        "leave it out."
+      )
 
 
 def _check_workdir(workdir, config, resume):
@@ -350,43 +379,6 @@ def _cached_features(
     train=cached("train", dataset.train, config.train.cached_views),
     test=cached("test", dataset.test, None),
   )
-
-
-class _Evaluations:
-  """Evaluates every few epochs; keeps the best one where that is asked for.
-
-  Args:
-    config: of the run.
-    workdir: its folder.
-    test: the test split.
-    score: state to image scores of the test split.
-  """
-
-  def __init__(self, config, workdir, test, score):
-    self._every, self._test, self._score = config.eval.every, test, score
-    self._best, self._checkpoints = None, None
-    if config.eval.select == "best_on_test":
-      self._checkpoints = Checkpoints(workdir / "best_on_test", keep=1)
-
-  def on_epoch(self, state, epoch) -> dict | None:
-    """Figures for `metrics.jsonl` after an epoch, or None."""
-    if not self._every or epoch % self._every:
-      return None
-    auroc = metrics.image_auroc(self._test.label, self._score(state))
-    if self._checkpoints:
-      if self._best is None and self._checkpoints.latest_step() is not None:
-        self._best = self._checkpoints.restore(state)[1]["test_image_auroc"]
-      if self._best is None or auroc > self._best:
-        self._best = auroc
-        self._checkpoints.save(state, {"test_image_auroc": auroc})
-    return {"test_image_auroc": auroc}
-
-  def selected(self, state):
-    """The state to report: the last one, or the best if that was asked for."""
-    if self._checkpoints and self._checkpoints.latest_step() is not None:
-      state, _ = self._checkpoints.restore(state)
-      self._checkpoints.close()
-    return state
 
 
 def _threshold_examples(config, train, holdout):

@@ -104,6 +104,13 @@ def make_plan(detector: Detector, n_examples: int, train) -> Plan:
       f"config.train.batch_size={train.batch_size} with drop_remainder "
       f"leaves no batch of the {n_examples} training examples; lower it."
     )
+  if not train.drop_remainder and n_examples % train.batch_size:
+    for phase in detector.phases:
+      if phase.full_batches:
+        raise InputError(
+          f"config.train.drop_remainder=False: the phase {phase.name!r} "
+          "normalises by the statistics of full batches; set it to True."
+        )
   steps = train.steps if train.steps else train.epochs * per_epoch
   if steps < 1:
     raise InputError(

@@ -1,0 +1,34 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Skip-GANomaly (Akcay et al., IJCNN 2019, arXiv 1901.08954).
+
+    python -m jaxad.run --config configs/skip_ganomaly.py
+
+trains on nine of the ten embedded `digits` and finds the tenth.
+
+    python -m jaxad.run --config configs/skip_ganomaly.py:mnist/2 \
+        --config.data.root=/path/to/mnist
+
+is the official setting: 32 px, 15 epochs, the class of the preset anomalous.
+Add `--config.eval.protocol=official` for the authors' figures beside the honest
+ones. A folder of images of one's own: `configs/skip_ganomaly.py:folder`.
+"""
+
+from jaxad import config as configs
+
+ONE_CLASS = ("digits", "mnist", "fashion_mnist", "cifar10")
+
+
+def get_config(preset=None):
+  config = configs.base("skip_ganomaly")
+  config.data.name, _, subset = (preset or "digits/0").partition("/")
+  config.data.subset = subset or None
+  config.data.protocol = "leave_one_out"
+  config.data.image_size = 32
+  config.train.epochs = 15
+  config.train.batch_size = 64
+  config.train.drop_remainder = True
+  config.eval.batch_size = 64
+  if config.data.name == "digits":
+    config.train.epochs = 60
+    config.detector.width = 32
+  return config
