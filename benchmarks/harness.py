@@ -60,16 +60,20 @@ class Program(NamedTuple):
   """One implementation, ready to run.
 
   Attributes:
-    run: does one step and waits for its end.
+    run: does `steps` steps and waits for their end.
     compile_s: seconds that compiling took.
     device: "cpu" or "gpu".
     device_name: model of the device.
+    steps: in one call of `run`; times are given for one of them.
+    items: examples in a step, for a column of examples per second; or None.
   """
 
   run: Callable[[], Any]
   compile_s: float
   device: str
   device_name: str
+  steps: int = 1
+  items: int | None = None
 
 
 class Rates(NamedTuple):
@@ -202,7 +206,7 @@ def _measure(workload, implementations, options, repeats):
   finally:
     for worker in workers.values():
       worker.close()
-  devices = {worker.device for worker in workers.values()}
+  devices = {worker.program.device for worker in workers.values()}
   if len(devices) > 1:
     raise SystemExit(
       f"{', '.join(workers)} run on {' and '.join(sorted(devices))}: "
@@ -219,12 +223,15 @@ def _measure(workload, implementations, options, repeats):
       "implementation": name,
       "median_ms": median,
       "cpu_ms": cpu,
-      "compile_s": workers[name].compile_s,
+      "compile_s": workers[name].program.compile_s,
       "ratio_to_pytorch": baseline and baseline / median,
     }
     for name, (median, cpu) in medians.items()
   ]
-  return rows, devices.pop(), workers["jaxad"].device_name
+  for row in rows:
+    if items := workers[row["implementation"]].program.items:
+      row["items_per_s"] = 1000 * items / row["median_ms"]
+  return rows, devices.pop(), workers["jaxad"].program.device_name
 
 
 class Worker:
@@ -240,12 +247,13 @@ class Worker:
     )
     self._process.start()
     there.close()
-    self.compile_s, self.device, self.device_name = self._receive()
+    self.program: Program = self._receive()  # its `run` stayed there
 
   def run(self) -> tuple[float, float]:
-    """Does one step; returns milliseconds, on the clock and of CPU time."""
+    """Milliseconds of one step, on the clock and of CPU time."""
     self._connection.send("run")
-    return self._receive()
+    clock, cpu = self._receive()
+    return clock / self.program.steps, cpu / self.program.steps
 
   def close(self):
     self._connection.close()
@@ -270,7 +278,7 @@ def _serve(connection, make, workload, options):
   try:
     program = make(workload, options)
     program.run()
-    connection.send((program.compile_s, program.device, program.device_name))
+    connection.send(program._replace(run=None))
     while True:
       connection.recv()
       clock, cpu = time.perf_counter(), time.process_time()
@@ -290,6 +298,38 @@ def compile_jax(function, *args, donate=()):
   start = time.perf_counter()
   compiled = jax.jit(function, donate_argnums=donate).lower(*args).compile()
   return compiled, time.perf_counter() - start
+
+
+def start_torch(options: Options) -> str:
+  """Seed, threads and precision of PyTorch; returns the device to use."""
+  import torch
+
+  torch.manual_seed(0)
+  torch.set_num_threads(os.cpu_count())
+  torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
+  torch.backends.cudnn.allow_tf32 = options.tf32
+  return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def torch_program(step, device, compiled=False, steps=1, items=None) -> Program:
+  """A program of `steps` calls of `step`; the first run compiles, if asked."""
+  import torch
+
+  def run():
+    for _ in range(steps):
+      step()
+    if device == "cuda":
+      torch.cuda.synchronize()
+
+  seconds = 0.0
+  if compiled:
+    start = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+  if device == "cuda":
+    name = torch.cuda.get_device_name()
+    return Program(run, seconds, "gpu", name, steps, items)
+  return Program(run, seconds, "cpu", cpu_name(), steps, items)
 
 
 def measure_rates() -> Rates:
@@ -370,10 +410,11 @@ def cpu_name() -> str:
 
 _WIDTHS = {"workload": 9, "implementation": 17}
 _FORMATS = {
-  "median_ms": ".1f",
-  "cpu_ms": ".1f",
+  "median_ms": ".2f",
+  "cpu_ms": ".2f",
   "compile_s": ".1f",
   "ratio_to_pytorch": ".2f",
+  "items_per_s": ".0f",
   "gflops": ".0f",
   "roofline": ".2f",
 }

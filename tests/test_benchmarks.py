@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The benchmarks run, and compare the same computation."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -18,13 +19,21 @@ from jaxad.methods.differnet import pooled_features
 from jaxad.networks.trunk import make_trunk
 
 ROOT = pathlib.Path(__file__).parents[1]
+GOLDENS = ROOT / "tests" / "equivalence" / "goldens"
 
 
-def run_benchmark(*arguments):
+@pytest.fixture
+def load(monkeypatch):
+  """Returns a function that imports a module of the benchmarks."""
+  monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+  return importlib.import_module
+
+
+def run_benchmark(*arguments, script="differnet"):
   # The tree itself, whether jaxad is installed or not.
   paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
   return subprocess.run(
-    [sys.executable, str(ROOT / "benchmarks" / "differnet.py"), *arguments],
+    [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), *arguments],
     capture_output=True,
     text=True,
     env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
@@ -56,6 +65,67 @@ def test_small_run_writes_rows(tmp_path):
     assert rows["jaxad"]["ratio_to_pytorch"] is None
 
 
+def test_rates_are_those_of_the_batch(tmp_path):
+  file = tmp_path / "rows.json"
+  result = run_benchmark(
+    *("--small", "--workloads=G5", "--repeats=1", "--device=cpu"),
+    f"--json={file}",
+    script="gan",
+  )
+  assert result.returncode == 0, result.stderr
+  rows = json.loads(file.read_text())
+  assert rows[0]["implementation"] == "jaxad"
+  for row in rows:
+    per_ms = row["items_per_s"] / 1000
+    assert per_ms * row["median_ms"] == pytest.approx(4)  # the small batch
+
+
+def test_times_are_those_of_one_step(load):
+  harness = load("harness")
+
+  class Connection:
+    """The parent's end and the worker's in one: two orders, then the end."""
+
+    def __init__(self):
+      self.orders, self.answers = ["run", "run"], []
+
+    def recv(self):
+      if not self.orders:
+        raise EOFError
+      return self.orders.pop()
+
+    def send(self, answer):
+      self.answers.append(answer)
+
+  ran = []
+  make = lambda workload, options: harness.Program(
+    lambda: ran.append(workload), 0.0, "cpu", "", steps=16
+  )
+  connection = Connection()
+  harness._serve(connection, make, "W", None)
+  program, *times = connection.answers
+  assert (program.steps, program.run) == (16, None)
+  assert len(ran) == 3  # one of them to warm up
+  worker = object.__new__(harness.Worker)
+  worker.program, worker._connection = program, Connection()
+  worker._receive = lambda: (32.0, 64.0)
+  assert len(times) == 2
+  assert worker.run() == (2.0, 4.0)
+
+
+@pytest.mark.parametrize("workload", [f"G{i}" for i in range(1, 8)])
+def test_small_gans_run(load, workload):
+  gan, harness = load("gan"), load("harness")
+  options = harness.Options(small=True, tf32=False, bfloat16=False)
+  makes = [gan.make_jaxad]
+  if importlib.util.find_spec("torch") is not None:
+    makes.append(gan.make_pytorch)
+  for make in makes:
+    program = make(workload, options)
+    assert program.items == (2 if workload in ("G3", "G4", "G7") else 4)
+    program.run()
+
+
 def test_bad_arguments_are_refused_before_measuring(tmp_path):
   for argument in (
     "--workloads=W9",
@@ -68,12 +138,9 @@ def test_bad_arguments_are_refused_before_measuring(tmp_path):
 
 
 @pytest.fixture
-def official(monkeypatch):
+def official(load):
   pytest.importorskip("torch")
-  monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-  import pytorch_differnet
-
-  return pytorch_differnet
+  return load("pytorch_differnet")
 
 
 def state_dict(tree, prefix=""):
@@ -144,3 +211,120 @@ def test_both_sides_score_alike(official):
   scores = detector.score(state, jnp.asarray(y[None]), None)
   np.testing.assert_allclose(loss, scores.parts["nll"][0], rtol=1e-5)
   np.testing.assert_allclose(score, scores.image[0], rtol=1e-5)
+
+
+# The GANs of the PyTorch side against recordings of the official code, which
+# jaxad's are compared with in tests/equivalence.
+
+
+@pytest.fixture
+def official_gan(load):
+  torch = pytest.importorskip("torch")
+  module = load("pytorch_gan")
+  default = torch.get_default_dtype()
+  torch.set_default_dtype(torch.float64)
+  yield module
+  torch.set_default_dtype(default)
+
+
+def load_recording(method):
+  import torch
+
+  with np.load(GOLDENS / method / "golden.npz") as arrays:
+    return {k: torch.tensor(arrays[k], dtype=torch.float64) for k in arrays}
+
+
+def group(recording, prefix):
+  return {
+    k.removeprefix(prefix): v
+    for k, v in recording.items()
+    if k.startswith(prefix)
+  }
+
+
+def variables(network):
+  """Parameters and running statistics, in the order of the recordings."""
+  return [
+    v
+    for k, v in network.state_dict().items()
+    if not k.endswith("num_batches_tracked")
+  ]
+
+
+def fill(networks, names, recording, prefix="param/"):
+  for network, name in zip(networks, names, strict=True):
+    values = group(recording, f"{prefix}{name}.").values()
+    for variable, value in zip(variables(network), values, strict=True):
+      variable.copy_(value)
+
+
+def assert_moved_alike(
+  networks, names, recording, prefix, statistics, atol=2e-7
+):
+  """After few steps of length 2e-4, so to a thousandth of a step."""
+  for network, name in zip(networks, names, strict=True):
+    expected = group(recording, f"{prefix}{name}.")
+    for variable, (key, value) in zip(
+      variables(network), expected.items(), strict=True
+    ):
+      if statistics or "running" not in key:
+        np.testing.assert_allclose(
+          variable, value, rtol=1e-5, atol=atol, err_msg=f"{name}.{key}"
+        )
+
+
+@pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
+def test_ganomaly_is_the_official_one(official_gan, method):
+  import torch
+
+  recording, names = load_recording(method), ("netG", "netD")
+  if method == "ganomaly":
+    model = official_gan.Ganomaly(32, 3, 10, 8)
+  else:
+    model = official_gan.SkipGanomaly(32, 3, 10, 4, 4)
+  fill(model.networks, names, recording)
+  for k in (1, 2, 3):
+    losses = model.train_step(recording[f"input/x{k}"])
+    for loss, name in zip(losses, ("err_g", "err_d"), strict=True):
+      expected = recording[f"loss/step{k}/{name}"]
+      np.testing.assert_allclose(loss.detach(), expected, rtol=1e-6)
+  assert_moved_alike(model.networks, names, recording, "after3/", True)
+  scores = [model.score(x) for x in recording["score/x"].split(4)]
+  np.testing.assert_allclose(
+    torch.cat(scores), recording["score/batchstat_raw"], rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize("mine", [False, True])
+def test_ocgan_is_the_official_one(official_gan, mine):
+  """One step; of the next, other running variances are a part."""
+  import torch
+
+  recording = load_recording("ocgan")
+  draws = group(recording, "mine/input/step0/" if mine else "input/step0/")
+  model = official_gan.Ocgan(3, 6, 4, 3, lambda_rec=10.0)
+  names = ("En", "De", "D", "D2", "SD")
+  fill(model.networks, names, recording)
+  uniform = ["mu_unused", "real_latent", "mu", "eps"]
+  masks = ["mine", "D_eps", "SD_eps", "G_rec", "G_eps2"]
+  if not mine:
+    uniform, masks = ["mu", "real_latent", "eps"], masks[1:]
+  model._uniform = lambda like: draws[uniform.pop(0)]
+
+  class Dropout(torch.nn.Module):
+    def forward(self, x):
+      return 2 * x * draws[f"dropout_{masks.pop(0)}"] if self.training else x
+
+  model.decoder[7 + 1] = Dropout()
+  x = group(recording, "input/step0/")
+  model.train_step(x["real_in"], x["real_out"], mine)
+  assert not uniform and not masks
+  if not mine:
+    assert_moved_alike(model.networks, names, recording, "after1/", False)
+    return
+  recorded = [i for i, name in enumerate(names) if name not in ("D", "D2")]
+  expected = group(recording, "mine/after1/")
+  moved = [model.networks[i] for i in recorded]
+  names = [names[i] for i in recorded]
+  # Where the recording, in float32, has gradients near zero.
+  assert_moved_alike(moved, names, expected, "", False, atol=4e-6)

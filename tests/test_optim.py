@@ -71,7 +71,7 @@ def test_every_player_is_as_if_alone(name):
   # `a` moves once, then three times in a row, then not for a while.
   for turn in ("a", "b", "b", "a", "a", "a", "c", "b", "c", "a"):
     loss_fn = loss_of(turn, 1.0)
-    own = lambda p, turn=turn: loss_of(turn, 1.0)(params | {turn: p})[0]
+    own = lambda p, f=loss_fn, t=turn, rest=params: f(rest | {t: p})[0]
     alone[turn].move(jax.grad(own)(params[turn]))
     params, opt_state, aux = game.move(turn, loss_fn, params, opt_state)
     assert jnp.isfinite(aux["loss"])
