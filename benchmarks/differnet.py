@@ -7,8 +7,6 @@ initialised.
 """
 
 import functools
-import os
-import time
 from typing import NamedTuple
 
 import harness
@@ -128,12 +126,8 @@ def make_pytorch(workload, options, compiled=False):
   import pytorch_differnet as official
   import torch
 
-  torch.manual_seed(0)
-  torch.set_num_threads(os.cpu_count())
-  torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
-  torch.backends.cudnn.allow_tf32 = options.tf32
+  device = harness.start_torch(options)
   sizes = SMALL if options.small else Sizes()
-  device = "cuda" if torch.cuda.is_available() else "cpu"
   model = official.DifferNet(
     sizes.n_blocks,
     sizes.hidden,
@@ -156,20 +150,7 @@ def make_pytorch(workload, options, compiled=False):
     "W4": lambda: official.score(loss),
     "W5": lambda: official.pixel_gradient(loss, x),
   }.get(workload, lambda: official.train(loss, optimizer))
-
-  def run():
-    step()
-    if device == "cuda":
-      torch.cuda.synchronize()
-
-  seconds = 0.0
-  if compiled:
-    start = time.perf_counter()
-    run()
-    seconds = time.perf_counter() - start
-  if device == "cuda":
-    return harness.Program(run, seconds, "gpu", torch.cuda.get_device_name())
-  return harness.Program(run, seconds, "cpu", harness.cpu_name())
+  return harness.torch_program(step, device, compiled)
 
 
 make_pytorch_compiled = functools.partial(make_pytorch, compiled=True)

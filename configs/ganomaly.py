@@ -29,6 +29,6 @@ def get_config(preset=None):
   config.train.drop_remainder = True
   config.eval.batch_size = 64
   if config.data.name == "digits":
-    config.train.epochs = 60
+    config.train.epochs = 25
     config.detector.width = 32
   return config

@@ -13,7 +13,7 @@ class InputError(ValueError):
   """
 
 
-def one_of(name: str, value: str, choices: Collection[str]) -> None:
+def one_of(name: str, value: object, choices: Collection) -> None:
   """Checks a choice.
 
   Raises:
@@ -21,5 +21,6 @@ def one_of(name: str, value: str, choices: Collection[str]) -> None:
   """
   if value not in choices:
     raise InputError(
-      f"{name}={value!r} is unknown; choose one of {', '.join(choices)}."
+      f"{name}={value!r} is unknown; choose one of "
+      f"{', '.join(map(str, choices))}."
     )

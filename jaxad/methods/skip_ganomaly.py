@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
+from jaxad.errors import one_of
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import standardize
 from jaxad.losses import binary_cross_entropy
@@ -104,8 +105,9 @@ def skip_ganomaly(
     of the pixels.
 
   Raises:
-    InputError: from `init`, images of a wrong size.
+    InputError: another sign; from `init`, images of a wrong size.
   """
+  one_of("d_lat_sign", d_lat_sign, (1, 0, -1))
   generator = UNet(width)
   discriminator = Discriminator(latent_dim, width_d)
   game = Game(
