@@ -276,8 +276,8 @@ def train(
         )
         state = phase.fit(state, one_pass)
       save()
-    if interrupt.seen:
-      raise Interrupted(step)
+      if interrupt.seen:
+        raise Interrupted(step)
   log.close()
   return state, time.perf_counter() - began
 

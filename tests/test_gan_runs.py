@@ -1,0 +1,239 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Runs of the adversarial methods: two protocols, phases, and resuming."""
+
+import csv
+import json
+import pathlib
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from jaxad import run, training
+from jaxad.data.examples import Examples
+from jaxad.detector import Detector, Scores
+from jaxad.evaluation import min_max, official_scores
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+# Sizes of seconds. The digits are reduced by their protocol: of 1198 + 599
+# images, class 8 has 119 + 55.
+SMALL = {
+  "ganomaly": {
+    "data.image_size": 16,
+    "detector.width": 4,
+    "detector.latent_dim": 4,
+  },
+  "skip_ganomaly": {
+    "detector.width": 2,
+    "detector.width_d": 2,
+    "detector.latent_dim": 4,
+  },
+  "ocgan": {
+    "data.subset": 8,
+    "detector.width": 4,
+    "detector.width_d": 2,
+    "detector.latent_dim": 4,
+    "detector.mining_steps": 1,
+  },
+}
+
+
+def command(method, workdir, resume=False, **changes):
+  """Arguments of a small run; keywords have "_" for ".", after the group."""
+  fields = {"train.steps": 8, "train.log_every": 1} | SMALL[method]
+  for name, value in changes.items():
+    group, _, field = name.partition("_")
+    fields[f"{group}.{field}"] = value
+  arguments = [f"--config={CONFIGS / method}.py", f"--workdir={workdir}"]
+  arguments += ["--resume"] if resume else []
+  return arguments + [f"--config.{k}={v}" for k, v in fields.items()]
+
+
+def results_of(workdir):
+  return json.loads((workdir / "results.json").read_text())
+
+
+def rows_of(path):
+  with path.open() as file:
+    return list(csv.DictReader(file))
+
+
+def metrics_of(workdir):
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
+def test_both_protocols_side_by_side(method, tmp_path, capsys):
+  # Two epochs of 16 steps, and one step more.
+  workdir = tmp_path / method
+  arguments = command(method, workdir, train_steps=33, eval_protocol="official")
+  assert run.main(arguments) == 0
+  results, shown = results_of(workdir), capsys.readouterr().out
+  epochs = [
+    row["official_image_auroc"]
+    for row in metrics_of(workdir)
+    if "official_image_auroc" in row
+  ]
+  assert len(epochs) == 2
+  assert results["official_image_auroc"] == max(epochs)
+  assert results["official_best_epoch"] == 1 + int(np.argmax(epochs))
+  assert results["image_auroc"] != results["official_image_auroc_last_epoch"]
+  for words in ("official image AUROC", "NOTE: the official figures"):
+    assert words in shown
+  # The raw scores are what is kept; scaling is for the display and the F1.
+  rows = rows_of(workdir / "scores_official.csv")
+  score = np.array([float(row["score"]) for row in rows])
+  label = np.array([int(row["label"]) for row in rows])
+  assert score.max() < 1 or score.min() > 0
+  auroc = roc_auc_score(label, score)
+  assert results["official_image_auroc_last_epoch"] == pytest.approx(auroc)
+  predicted = np.array([row["predicted"] == "1" for row in rows])
+  np.testing.assert_array_equal(predicted, min_max(score) >= 0.2)
+  standard = rows_of(workdir / "scores.csv")
+  assert [row["id"] for row in standard] == [row["id"] for row in rows]
+
+
+def test_official_scores_see_the_batches_of_the_authors():
+  """Normal examples first, in order, and a smaller last batch."""
+  x = jnp.arange(7, dtype=jnp.float32)[:, None]
+  label = np.array([1, 0, 1, 0, 0, 1, 0], np.int32)
+  examples = Examples(np.asarray(x), label, tuple("abcdefg"), ("",) * 7, None)
+  # The score of a row: its value plus the mean of its batch times 100.
+  score = lambda state, x, key: Scores(x[:, 0] + 100 * x.mean())
+  detector = Detector(None, (), None, official_score=score)
+  found = official_scores(detector, None, examples, 3, jax.random.key(0))
+  batches = ([1, 3, 4], [6, 0, 2], [5])
+  want = np.zeros(7)
+  for rows in batches:
+    want[rows] = np.array(rows) + 100 * np.mean(rows)
+  np.testing.assert_allclose(found, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "score, want",
+  [([2.0, 4.0, 3.0], [0, 1, 0.5]), ([5.0, 5.0], [0, 0]), ([-1.0], [0])],
+)
+def test_min_max(score, want):
+  np.testing.assert_allclose(min_max(np.float32(score)), want)
+
+
+def interrupted(monkeypatch, after):
+  """Makes Ctrl-C come at this update of the run, over all phases."""
+  compile_update, calls = training.compile_update, []
+
+  def interrupting(phase, mesh):
+    update = compile_update(phase, mesh)
+
+    def step(*args):
+      calls.append(phase.name)
+      if len(calls) == after:
+        signal.raise_signal(signal.SIGINT)
+      return update(*args)
+
+    return step
+
+  monkeypatch.setattr(training, "compile_update", interrupting)
+  return calls
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("run") / "ocgan"
+  assert run.main(command("ocgan", workdir)) == 0
+  return workdir
+
+
+@pytest.mark.parametrize(
+  "after, phase", [(2, "warm-up"), (6, "warm-up"), (7, "mining")]
+)
+def test_stopped_in_either_phase_and_resumed(
+  after, phase, never_stopped, tmp_path, monkeypatch
+):
+  """Bit for bit: phases are six and two updates long."""
+  workdir = tmp_path / "stopped"
+  calls = interrupted(monkeypatch, after)
+  assert run.main(command("ocgan", workdir)) == run.INTERRUPTED
+  assert calls[-1] == phase
+  monkeypatch.undo()
+  assert run.main(command("ocgan", workdir, resume=True)) == 0
+  assert (workdir / "scores.csv").read_bytes() == (
+    never_stopped / "scores.csv"
+  ).read_bytes()
+  phases = [row["phase"] for row in metrics_of(workdir)]
+  assert phases == ["warm-up"] * 6 + ["mining"] * 2
+  for mine, theirs in zip(
+    metrics_of(workdir), metrics_of(never_stopped), strict=True
+  ):
+    assert mine["loss"] == theirs["loss"]
+
+
+def test_the_same_seed_gives_the_same_bits(never_stopped, tmp_path):
+  workdir = tmp_path / "again"
+  assert run.main(command("ocgan", workdir)) == 0
+  assert (workdir / "scores.csv").read_bytes() == (
+    never_stopped / "scores.csv"
+  ).read_bytes()
+  other = tmp_path / "other"
+  arguments = [*command("ocgan", other), "--config.seed=1"]
+  assert run.main(arguments) == 0
+  assert (other / "scores.csv").read_bytes() != (
+    never_stopped / "scores.csv"
+  ).read_bytes()
+
+
+MISTAKES = {
+  "no official protocol": (
+    "ocgan",
+    {"eval_protocol": "official"},
+    ("config.eval.protocol=official", "leave it out"),
+  ),
+  "unknown protocol": (
+    "ganomaly",
+    {"eval_protocol": "strict"},
+    ("standard, official",),
+  ),
+  "padded batches": (
+    "ganomaly",
+    {"train_drop_remainder": False},
+    ("drop_remainder=False", "set it to True"),
+  ),
+  "no power of two": (
+    "skip_ganomaly",
+    {"data_image_size": 48},
+    ("48x48x1", "power of two", "image_size"),
+  ),
+  "too small": ("skip_ganomaly", {"data_image_size": 16}, ("32 or more",)),
+  "side of OCGAN": (
+    "ocgan",
+    {"data_image_size": 14},
+    ("side 14", "needs 13", "config.detector.depth"),
+  ),
+  "unknown class": ("ocgan", {"data_subset": 11}, ("'11'", "class of digits")),
+  "unknown data protocol": (
+    "ocgan",
+    {"data_protocol": "80_20"},
+    ("'80_20'", "one_vs_rest_80_20"),
+  ),
+  "batch too large": (
+    "ocgan",
+    {"train_batch_size": 512},
+    ("batch_size=512", "119 training"),
+  ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_get_one_line(mistake, tmp_path, capsys):
+  method, changes, words = MISTAKES[mistake]
+  workdir = tmp_path / "run"
+  assert run.main(command(method, workdir, **changes)) == run.USAGE_ERROR
+  (line,) = capsys.readouterr().err.splitlines()[-1:]
+  assert line.startswith("error: ")
+  for word in words:
+    assert word in line
+  assert not workdir.exists()
