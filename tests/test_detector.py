@@ -21,7 +21,10 @@ from jaxad.methods.differnet import (
   negative_log_likelihood,
   pooled_features,
 )
+from jaxad.methods.ganomaly import Generator
+from jaxad.networks.dcgan import Encoder
 from jaxad.networks.trunk import make_trunk, normalize
+from jaxad.networks.variables import apply_train
 
 SIZE = 32
 
@@ -564,3 +567,52 @@ def test_map_view_by_view(base):
     ]
     want = np.abs(smooth).mean((0, -1)) ** 2
     np.testing.assert_allclose(pixel_map, want, rtol=0, atol=1e-4 * want.max())
+
+
+# The adversarial methods.
+
+
+def flops(fn, *args):
+  return jax.jit(fn).lower(*args).compile().cost_analysis()["flops"]
+
+
+def test_a_step_of_ganomaly_does_no_more_than_its_losses_need():
+  """The players' losses share the discriminator's two forward passes."""
+  detector = jaxad.ganomaly(latent_dim=8, width=8)
+  x = stripes(4, 0)
+  state = jax.eval_shape(detector.init, KEY, {"x": x})
+  state = jax.tree.map(
+    lambda v: jnp.zeros(v.shape, v.dtype), state.replace(key=None)
+  ).replace(key=KEY)
+  (phase,) = detector.phases
+  step = flops(lambda s: phase.step(s, {"x": x}, {"reinit": KEY}), state)
+
+  generator, discriminator = Generator(8, 8, 0), Encoder(1, 8)
+  run = lambda module, params, x: apply_train(module, params, x)[0]
+  image = jnp.zeros(x.shape)
+
+  def g_loss(params):
+    x_hat, z, z_hat = run(generator, params["g"], image)
+    f, f_hat = (run(discriminator, params["d"], v)[1] for v in (image, x_hat))
+    return ((f - f_hat) ** 2).mean() + ((z - z_hat) ** 2).mean() + x_hat.mean()
+
+  def d_loss(params, x_hat):
+    real, fake = (run(discriminator, params, v)[0] for v in (image, x_hat))
+    return jnp.square(real).mean() + jnp.square(fake).mean()
+
+  params = {"g": state.params["generator"], "d": state.params["discriminator"]}
+  only_g = lambda g: g_loss(params | {"g": g})
+  needed = (
+    flops(jax.value_and_grad(only_g), params["g"])
+    + flops(jax.value_and_grad(d_loss), params["d"], image)
+    - 2 * flops(lambda d: run(discriminator, d, image), params["d"])
+  )
+  n = sum(leaf.size for leaf in jax.tree.leaves(params))
+  adam = 20 * n  # operations a weight
+  assert step < 1.05 * needed + adam
+  # The bound means something: a third pass, or the discriminator's weights in
+  # the generator's move, would pass it.
+  both = flops(jax.value_and_grad(g_loss), params)
+  assert step + both - flops(jax.value_and_grad(only_g), params["g"]) > (
+    1.05 * needed + adam
+  )
