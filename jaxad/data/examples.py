@@ -7,7 +7,6 @@ imported; that takes seconds and happens inside `load` and `batches`.
 
 import dataclasses
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +17,12 @@ class Examples:
 
   Attributes:
     x: uint8 [N, H, W, C], or any [N, ...] array (feature rows).
-    label: int32 [N]; 0 normal, 1 anomalous.
+    label: int32 [N]; 0 normal, 1 anomalous, 2 a stand-in for an anomaly, see
+      `Dataset.outliers`. What training hides among the normal examples has 0.
     id: stable unique names, the paths relative to the root; sorted.
     kind: "good" or the kind of defect, N of them.
     mask: uint8 [N, H, W], 1 on defect pixels, all 0 for normal examples; None
-      where no masks exist.
+      where no masks exist, or where test examples were moved into training.
   """
 
   x: np.ndarray
@@ -42,17 +42,29 @@ class Examples:
     )
 
 
-class Dataset(NamedTuple):
-  """The splits of one data set.
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """The splits of one data set; `train, test = dataset` unpacks them.
 
   Attributes:
-    train: normal examples only.
+    train: normal examples; with a few anomalous ones (label 1) for methods
+      that may see them, where they were asked for or lie in train/<kind>/.
     test: normal and anomalous examples; normal alone where a folder has
       nothing else, and then there is no AUROC.
+    outliers: images of another data set (label 2) that stand in for anomalies
+      in training, or None.
   """
 
   train: Examples
   test: Examples
+  outliers: Examples | None = None
+
+  def __iter__(self):
+    return iter((self.train, self.test))
+
+  def _replace(self, **changes) -> "Dataset":
+    """A copy with other fields, like that of a named tuple."""
+    return dataclasses.replace(self, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

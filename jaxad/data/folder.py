@@ -4,11 +4,13 @@
 MVTec layout:                       plain layout:
 
     train/good/*.png                    good/*.png
-    test/good/*.png                     <any other name>/*.png
-    test/<defect>/*.png                 ground_truth/<name>/*_mask.png
+    train/<defect>/*.png                <any other name>/*.png
+    test/good/*.png                     ground_truth/<name>/*_mask.png
+    test/<defect>/*.png
     ground_truth/<defect>/*_mask.png
 
-`ground_truth` is optional. In the plain layout part of the good images is held
+`ground_truth` is optional, and of the test images alone; so is `train/<defect>`,
+labelled anomalies for the methods that learn from some. In the plain layout part of the good images is held
 out for the test, and they may also lie directly in the root where there is
 nothing else. Only directories count: stray files beside them, hidden files and
 what is not an image are ignored.
@@ -112,10 +114,14 @@ def scan_mvtec(root: pathlib.Path) -> list[Item]:
     InputError: no such folder, no images, no good images to train on, or a
       defect without its mask.
   """
-  train = root / "train" / "good"
-  items = [Item("train", _id(p, root), "good", p) for p in images(train)]
-  if not items:
-    raise InputError(f"no images in {train}; {LAYOUTS}")
+  train = root / "train"
+  items = [
+    Item("train", _id(path, root), folder.name, path)
+    for folder in folders(train)
+    for path in images(folder)
+  ]
+  if all(item.label for item in items):
+    raise InputError(f"no images in {train / 'good'}; {LAYOUTS}")
   test = root / "test"
   for folder in folders(test):
     if folder.name == "good":
@@ -126,6 +132,37 @@ def scan_mvtec(root: pathlib.Path) -> list[Item]:
   if all(item.split == "train" for item in items):
     raise InputError(f"no images in the folders of {test}; {LAYOUTS}")
   return items
+
+
+def scan_outliers(root: pathlib.Path, skip: str | None) -> list[Item]:
+  """Finds images of another data set that stand in for anomalies.
+
+  They are the normal ones, `train/good/`, else `good/`, else `train/good/` of
+  every category below the root, else the images in the root itself.
+
+  Args:
+    root: the folder.
+    skip: a category to leave out, because it is the one trained on.
+
+  Raises:
+    InputError: no such folder, or no images.
+  """
+  if not root.is_dir():
+    raise InputError(f"data.outlier_root is {root}, which is no folder")
+  categories = [f for f in folders(root) if f.name != skip]
+  for places in (
+    [root / "train" / "good"],
+    [root / "good"],
+    [category / "train" / "good" for category in categories],
+    [root],
+  ):
+    paths = [path for place in places for path in images(place)]
+    if paths:
+      return [Item("train", _id(path, root), "good", path) for path in paths]
+  raise InputError(
+    f"data.outlier_root is {root}, and there are no images; expected them "
+    "there, in good/, in train/good/, or in <category>/train/good/"
+  )
 
 
 def _defects(root, folder):
