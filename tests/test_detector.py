@@ -106,7 +106,11 @@ CASES = {
   ),
   "ocgan": Case(
     keywords=dict(depth=1, width=8, latent_dim=8, learning_rate=2e-3),
-    wrong=(("variant", "dev", "variant='dev'.*paper, released"),),
+    wrong=(
+      ("variant", "dev", "variant='dev'.*paper, released"),
+      ("mining_steps", 0, "mining_steps=0.*1 or more"),
+      ("warm_up", 1.5, "warm_up=1.5.*fraction"),
+    ),
     normal=cropped(stripes, 13),
     odd=cropped(noise, 13),
     ratio=2.0,

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from jaxad.errors import InputError
-from jaxad.layers.images import standardize, unit_range
+from jaxad.layers.images import image_noise, standardize, unit_range
 from jaxad.methods.ganomaly import Generator
-from jaxad.methods.ocgan import image_noise
 from jaxad.methods.skip_ganomaly import Discriminator
 from jaxad.networks import ocgan
 from jaxad.networks.dcgan import Decoder, Encoder, check_images

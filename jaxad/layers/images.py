@@ -39,3 +39,19 @@ def standardize(x: jax.Array, mean=0.5, std=0.5) -> jax.Array:
   """
   x = unit_range(x)
   return (x - jnp.asarray(mean, x.dtype)) / jnp.asarray(std, x.dtype)
+
+
+def image_noise(x: jax.Array) -> jax.Array:
+  """Standard normal noise that belongs to an image: the same in every epoch.
+
+  Args:
+    x: [B, ...] images; the noise of each is a function of its pixels.
+  """
+
+  def noise(image):
+    bits = jax.lax.bitcast_convert_type(jnp.float32(image), jnp.uint32).ravel()
+    checksum = (bits * (2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1)).sum()
+    key = jax.random.fold_in(jax.random.key(0), checksum)
+    return jax.random.normal(key, image.shape, jnp.float32)
+
+  return jax.vmap(noise)(x)

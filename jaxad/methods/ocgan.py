@@ -33,9 +33,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import one_of
+from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import image_noise, standardize
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.networks.ocgan import DROPOUT_AFTER, feature_sides, make_networks
 from jaxad.networks.variables import apply_eval, apply_train, initialize
@@ -64,22 +64,6 @@ def novelty(networks: dict, state: State, x, noisy) -> Scores:
     "visual_clean_reconstruction": judge(reconstruct(x)),
   }
   return Scores(parts["reconstruction"], error.mean(-1), parts)
-
-
-def image_noise(x: jax.Array) -> jax.Array:
-  """Standard normal noise that belongs to an image: the same in every epoch.
-
-  Args:
-    x: [B, ...] images; the noise of each is a function of its pixels.
-  """
-
-  def noise(image):
-    bits = jax.lax.bitcast_convert_type(jnp.float32(image), jnp.uint32).ravel()
-    checksum = (bits * (2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1)).sum()
-    key = jax.random.fold_in(jax.random.key(0), checksum)
-    return jax.random.normal(key, image.shape, jnp.float32)
-
-  return jax.vmap(noise)(x)
 
 
 def ocgan(
@@ -127,15 +111,20 @@ def ocgan(
     authors compare.
 
   Raises:
-    InputError: an unknown variant; from `init`, images of a wrong size.
+    InputError: an unknown variant, a wrong number; from `init`, images of a
+      wrong size.
   """
   one_of("variant", variant, ("paper", "released"))
   paper = variant == "paper"
-  lam = lam if lam is not None else (10.0 if paper else 500.0)
-  noise_std = (
-    noise_std if noise_std is not None else (0.2**0.5 if paper else 0.02)
-  )
-  mining_steps = mining_steps or (5 if paper else 1)
+  given = lambda value, otherwise: otherwise if value is None else value
+  lam = given(lam, 10.0 if paper else 500.0)
+  noise_std = given(noise_std, 0.2**0.5 if paper else 0.02)
+  mining_steps = given(mining_steps, 5 if paper else 1)
+  if mining_steps < 1 or not 0 <= warm_up <= 1:
+    raise InputError(
+      f"mining_steps={mining_steps}, warm_up={warm_up}: expected 1 or more, "
+      "and a fraction (1 to do without mining)."
+    )
   adam = adam_l2 if paper else adam_hat
   players = ("encoder", "decoder", "visual", "latent", "classifier")
   game = Game(**{name: adam(learning_rate, b1, b2) for name in players})
@@ -286,22 +275,16 @@ def ocgan(
     for_d, on_eps_d = run("decoder", params, eps, keep["discriminator"])
     for_c, on_eps_c = run("decoder", params, eps, keep["classifier"])
 
-    turns = {
-      "classifier": (
-        "classifier",
-        lambda params: classifier_loss(run, params, for_c, x_hat),
-      ),
-      "discriminators": (
-        ("visual", "latent"),
-        lambda params: discriminator_loss(run, params, for_d, x, code, uniform),
-      ),
-    }
-    order = ("classifier", "discriminators", "mining")
+    c_loss = lambda params: classifier_loss(run, params, for_c, x_hat)
+    d_loss = lambda params: discriminator_loss(
+      run, params, for_d, x, code, uniform
+    )
+    moves = {"C": ("classifier", c_loss), "D": (("visual", "latent"), d_loss)}
     terms, stats, mined = {}, {}, ((), ())
-    for turn in order if paper else reversed(order):
-      if turn in turns:
+    for turn in ("C", "D", "mining") if paper else ("mining", "D", "C"):
+      if turn in moves:
         params, opt_state, (found, stats[turn]) = game.move(
-          *turns[turn], params, opt_state
+          *moves[turn], params, opt_state
         )
         terms |= found
       elif mining:
@@ -322,8 +305,8 @@ def ocgan(
       "decoder": (on_codes,)
       if paper
       else (*mined[0], on_eps_d, on_eps_c, on_codes, on_latents),
-      "visual": stats["discriminators"] + (() if paper else (on_mined,)),
-      "classifier": (*mined[1], *stats["classifier"]),
+      "visual": stats["D"] + (() if paper else (on_mined,)),
+      "classifier": (*mined[1], *stats["C"]),
     }
     running = running | {
       name: running_average(running[name], *each, momentum=momentum)
@@ -342,18 +325,12 @@ def ocgan(
     x = standardize(x)
     return novelty(networks(x.shape[-1]), state, x, x + noise)
 
-  phases = tuple(
-    Phase(
-      name,
-      functools.partial(step, mining=mining),
-      draw,
-      share=share,
-      full_batches=True,
-    )
-    for name, mining, share in (
-      ("warm-up", False, warm_up),
-      ("mining", True, 1 - warm_up),
-    )
-    if share > 0
+  phase = lambda name, mining, share: Phase(
+    name,
+    functools.partial(step, mining=mining),
+    draw,
+    share=share,
+    full_batches=True,
   )
-  return Detector(init, phases, score_fn)
+  phases = phase("warm-up", False, warm_up), phase("mining", True, 1 - warm_up)
+  return Detector(init, tuple(p for p in phases if p.share > 0), score_fn)
