@@ -27,9 +27,9 @@ How to write the next method, in one file `jaxad/methods/<name>.py`:
 2.  `init(key, batch)` reads shapes from one batch and returns a `State`.
 3.  Write the training step as a pure `step(state, batch, draws)`, where `draws`
     holds every random number that it uses, made by `draw(key, batch)`. All
-    players of a min-max game move within one step, in the order of the paper.
-    `Phase.update` is the shell around the two; the equivalence test calls
-    `step` with recorded draws.
+    players of a min-max game (`jaxad/optim.py`) move within one step, in the
+    order of the paper. `Phase.update` is the shell around the two; the
+    equivalence test calls `step` with recorded draws.
 4.  The range that a network wants ([-1, 1], ImageNet mean and deviation) and
     all augmentation are the method's own, inside jit.
 5.  `score` returns one number per example, higher = more anomalous, that does
