@@ -310,6 +310,14 @@ def _load_data(config) -> tuple[Dataset, Examples | None]:
   fields = config.data.to_dict()
   fraction = fields.pop("holdout")
   dataset = data.load(**fields, seed=config.seed)
+  normal = np.flatnonzero(dataset.train.label == 0)
+  if left_out := len(dataset.train.label) - len(normal):
+    print(
+      f"leaving out {left_out} labelled anomalies: {config.method} learns from "
+      "normal images alone",
+      file=sys.stderr,
+    )
+    dataset = dataset._replace(train=dataset.train.take(normal))
   if not fraction:
     return dataset, None
   n = len(dataset.train.label)

@@ -75,6 +75,15 @@ def test_base_gives_fresh_fields(config):
 # The files.
 
 
+# What a file runs on without a preset.
+EMBEDDED = {
+  "differnet": "textures",
+  "ganomaly": "digits/0",
+  "ocgan": "digits/0",
+  "skip_ganomaly": "digits/0",
+}
+
+
 def test_every_method_has_a_file():
   assert {path.stem for path in FILES} == set(jaxad.METHODS)
 
@@ -93,7 +102,7 @@ def test_files(path, preset):
   factory = jaxad.METHODS[config.method]
   assert set(config.detector) == keywords(factory).keys()
   assert factory(**config.detector).phases
-  name, _, subset = (preset or "textures").partition("/")
+  name, _, subset = (preset or EMBEDDED[path.stem]).partition("/")
   assert config.data.name == name and config.data.name in data.SOURCES
   assert config.data.subset == (subset or None)
   assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
@@ -102,8 +111,31 @@ def test_files(path, preset):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_without_a_preset_nothing_is_downloaded(path):
   config = configs.load(str(path))
-  assert config.data.name == "textures"
+  assert config.data.name in ("textures", "digits")
   assert config.detector.get("weights", "random") == "random"
+
+
+@pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
+def test_gans_as_in_the_official_code(method):
+  (path,) = (path for path in FILES if path.stem == method)
+  config = configs.load(f"{path}:cifar10/bird")
+  want = {
+    "data.subset": "bird",
+    "data.protocol": "leave_one_out",
+    "data.image_size": 32,
+    "train.epochs": 15,
+    "train.batch_size": 64,
+    "train.drop_remainder": True,
+    "eval.protocol": "standard",
+    "detector.width": 64,
+    "detector.latent_dim": 100,
+    "detector.contextual_weight": 50.0,
+    "detector.learning_rate": 2e-4,
+    "detector.b1": 0.5,
+    "detector.b2": 0.999,
+  }
+  found = fields(config)
+  assert {name: found[name] for name in want} == want
 
 
 def test_differnet_as_in_the_paper():

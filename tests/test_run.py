@@ -196,6 +196,26 @@ def test_a_folder_of_images_with_new_views_each_step(tmp_path):
   }
 
 
+def test_labelled_anomalies_are_left_out_of_unsupervised_training(
+  tmp_path, capsys
+):
+  root = tmp_path / "images"
+  make_folder(root / "train")
+  make_folder(root / "test")
+  arguments = command(
+    tmp_path / "run",
+    preset=":folder",
+    data_root=root,
+    data_holdout=0.0,
+    train_epochs=1,
+    detector_weights="random",
+  )
+  assert run.main(arguments) == 0
+  assert "leaving out 3 labelled anomalies" in capsys.readouterr().err
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert results["n_train"] == 6
+
+
 def test_good_images_alone_give_scores_and_no_auroc(tmp_path):
   root = make_folder(tmp_path / "images", n_bad=0)
   (root / "broken").rmdir()

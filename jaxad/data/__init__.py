@@ -7,14 +7,17 @@ for batch in jaxad.data.batches(dataset.train, 16, seed=0, epoch=3):
 """
 
 from jaxad.data.examples import Dataset, Examples
-from jaxad.data.pipeline import batches, number_of_batches
+from jaxad.data.open_set import seen_kinds
+from jaxad.data.pipeline import balanced_batches, batches, number_of_batches
 from jaxad.data.sources import SOURCES, load
 
 __all__ = [
   "SOURCES",
   "Dataset",
   "Examples",
+  "balanced_batches",
   "batches",
   "load",
   "number_of_batches",
+  "seen_kinds",
 ]

@@ -2,8 +2,9 @@
 """TFDS builders, and a cache of what they prepare that cannot go stale.
 
 Import this module after `jaxad.data._tf.tensorflow()`, and only where data are
-loaded. The records hold image files, byte for byte as published; they are
-decoded once, by `jaxad.data.images.read`, after they have been read.
+loaded. The records hold image files, byte for byte as published, or the PNGs of
+tiles where a set is cut into such; they are decoded once, by
+`jaxad.data.images.read`, after they have been read.
 """
 
 import abc
@@ -20,7 +21,7 @@ from collections.abc import Iterable
 import absl.logging
 import tensorflow_datasets as tfds
 
-from jaxad.data import _tf, folder, magnetic_tile, textures
+from jaxad.data import _tf, dra_sets, folder, magnetic_tile, textures
 from jaxad.data.examples import Item
 from jaxad.errors import InputError
 
@@ -101,6 +102,22 @@ class MagneticTile(_Builder):
   def _items(self, split, dl_manager):
     root = pathlib.Path(dl_manager.manual_dir)
     return [item for item in magnetic_tile.scan(root) if item.split == split]
+
+
+class DraSet(_Builder):
+  """A set of `jaxad.data.dra_sets`, which the configuration names."""
+
+  BUILDER_CONFIGS = [
+    tfds.core.BuilderConfig(name=name) for name in dra_sets.SETS
+  ]
+  MANUAL_DOWNLOAD_INSTRUCTIONS = "Unpack into the manual directory:\n" + (
+    "\n".join(f"{name}: {s.expected}" for name, s in dra_sets.SETS.items())
+  )
+
+  def _items(self, split, dl_manager):
+    root = pathlib.Path(dl_manager.manual_dir)
+    items = dra_sets.scan(self.builder_config.name, root)
+    return [item for item in items if item.split == split]
 
 
 @dataclasses.dataclass

@@ -9,11 +9,11 @@ MVTec layout:                       plain layout:
     test/<defect>/*.png
     ground_truth/<defect>/*_mask.png
 
-`ground_truth` is optional, and of the test images alone; so is `train/<defect>`,
-labelled anomalies for the methods that learn from some. In the plain layout part of the good images is held
-out for the test, and they may also lie directly in the root where there is
-nothing else. Only directories count: stray files beside them, hidden files and
-what is not an image are ignored.
+`ground_truth` is optional, and of test images alone. So is `train/<defect>`:
+labelled anomalies for methods that learn from some. In the plain layout part of
+the good images is held out for the test, and they may also lie directly in the
+root where there is nothing else. Only directories count: stray files beside
+them, hidden files and what is not an image are ignored.
 
 The files are read where they are: a prepared copy would go stale as soon as the
 user adds an image, and needs the disk space twice.

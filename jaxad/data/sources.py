@@ -16,10 +16,12 @@ from PIL import Image
 
 from jaxad.data import (
   _tf,
+  dra_sets,
   folder,
   images,
   magnetic_tile,
   one_class,
+  open_set,
   textures,
 )
 from jaxad.data.examples import Dataset
@@ -56,6 +58,13 @@ def load(
   n_train: int = 120,
   n_test_good: int = 40,
   n_test_defect: int = 80,
+  setting: str = "general",
+  known_class: str | None = None,
+  n_anomalies: int = 0,
+  pool: int | None = None,
+  contamination: float = 0.0,
+  split_seed: int = 42,
+  outlier_root: str | os.PathLike | None = None,
 ) -> Dataset:
   """Reads a whole data set into memory, decoded, as uint8.
 
@@ -63,7 +72,9 @@ def load(
 
   Args:
     name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile",
-      or of `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10".
+      one of `dra_sets.SETS`: "aitex", "kolektor_sdd", "elpv", "dagm",
+      "mastcam", "brain_mri", "head_ct", "hyper_kvasir", or one of
+      `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10".
     subset: the surface of textures ("metal" if None, or "all"), the category
       of mvtec_ad, a folder below the root of folder, or the number or name of
       a class of digits, mnist, fashion_mnist and cifar10.
@@ -82,6 +93,17 @@ def load(
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
     n_test_defect: textures only: images of the test with a defect.
+    setting: which kinds of anomaly may be labelled: one of
+      `open_set.SETTINGS`; see `open_set.Rule` for this and what follows.
+    known_class: the kinds that may be, in the settings "hard" and "open".
+    n_anomalies: how many anomalies are drawn from the test into training.
+    pool: how many leave the test; None for those that are trained on.
+    contamination: share of anomalies among the normal training images.
+    split_seed: of these draws; not `seed`, so that runs of several seeds learn
+      from the same anomalies.
+    outlier_root: a folder of other normal images, see `folder.scan_outliers`,
+      that stand in for anomalies in training; a category that is named like
+      the subset is left out.
 
   Raises:
     InputError: an argument, the folder or an image is wrong; the message says
@@ -115,10 +137,20 @@ def load(
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
   )
-  dataset = SOURCES[name](request)
-  if channels is None:
-    return dataset
-  return Dataset(*(_with_channels(split, channels) for split in dataset))
+  rule = open_set.Rule(
+    setting=setting,
+    known_class=known_class or None,
+    n_anomalies=n_anomalies,
+    pool=pool,
+    contamination=contamination,
+    seed=split_seed,
+  )
+  outliers = _outliers(outlier_root, request)
+  dataset = rule.apply(SOURCES[name](request))
+  channels = channels or dataset.train.x.shape[-1]
+  if outliers is not None:
+    outliers = _with_channels(outliers, channels)
+  return Dataset(*(_with_channels(s, channels) for s in dataset), outliers)
 
 
 def _textures(request):
@@ -179,16 +211,22 @@ def _mvtec_ad(request):
 
 
 def _magnetic_tile(request):
-  if request.subset is not None:
-    raise InputError(
-      f"data.subset is {request.subset!r}, but magnetic_tile has no subsets; "
-      "leave it out"
-    )
+  _check_no_subset("magnetic_tile", request)
   root = _root(request, "the folder that holds MT_Free, MT_Blowhole, ...")
   items = magnetic_tile.scan(root)
   builders = _builders()
   facts = builders.describe(root, items)
   items = builders.records(builders.MagneticTile, facts, root=root)
+  return _read(items, request)
+
+
+def _dra_set(name, request):
+  _check_no_subset(name, request)
+  root = _root(request, dra_sets.SETS[name].expected)
+  items = dra_sets.scan(name, root)
+  builders = _builders()
+  facts = {"name": name, **dra_sets.facts(root, items)}
+  items = builders.records(builders.DraSet, facts, name, root)
   return _read(items, request)
 
 
@@ -208,8 +246,24 @@ SOURCES: dict[str, Callable[[Request], Dataset]] = {
   "folder": _folder,
   "mvtec_ad": _mvtec_ad,
   "magnetic_tile": _magnetic_tile,
+  **{name: functools.partial(_dra_set, name) for name in dra_sets.SETS},
   **{name: functools.partial(_one_class, name) for name in one_class.SETS},
 }
+
+
+def _outliers(root, request):
+  """Images of another data set, with the label 2; None without a root."""
+  if not root:
+    return None
+  items = folder.scan_outliers(
+    pathlib.Path(root).expanduser(), skip=request.subset
+  )
+  found = _read(items, request).train
+  return dataclasses.replace(
+    found,
+    label=np.full(len(found.id), 2, np.int32),
+    kind=("outlier",) * len(found.id),
+  )
 
 
 def _read(items, request):
@@ -245,6 +299,14 @@ def _root(request, expected):
       f"data.root is {request.root}, which is no folder; expected {expected}"
     )
   return request.root
+
+
+def _check_no_subset(name, request):
+  if request.subset is not None:
+    raise InputError(
+      f"data.subset is {request.subset!r}, but {name} has no subsets; leave it "
+      "out"
+    )
 
 
 def _check_subset(subset, known):

@@ -1,0 +1,239 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Protocols of open-set supervised detection: a few anomalies are labelled.
+
+They are drawn from the test side and leave it. The rules "general" and "hard"
+are those of Ding, Pang and Shen, "Catching Both Gray and Black Swans", CVPR
+2022 (DRA, arXiv 2203.14506), as in the authors' code; "open" is for a set with
+kinds that appear only at test, in one figure beside those that were seen.
+"""
+
+import dataclasses
+import operator
+
+import numpy as np
+
+from jaxad.data.examples import Dataset, Examples
+from jaxad.errors import InputError
+
+SETTINGS = ("general", "hard", "open")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """Which anomalies move from the test into training.
+
+  The anomalies of the test are put in order, by kind and then by id, and
+  shuffled by `numpy.random.RandomState(seed)`. The first are trained on.
+
+  Attributes:
+    setting: from where they are drawn:
+      "general": from all kinds.
+      "hard": from the one kind `known_class`; what is left of it is dropped,
+        so that all anomalies of the test are of unseen kinds.
+      "open": from the kinds `known_class`; what is left of them is tested
+        together with the kinds that were not seen.
+    known_class: a kind; for "open" one or several with commas between them, or
+      None for the first half of all kinds in the order of their names, rounded
+      up.
+    n_anomalies: how many are labelled.
+    pool: how many leave the test; None is as many as are trained on. One-shot
+      runs of the paper have n_anomalies=1 and pool=10, and so the test of
+      runs with ten. Without effect in the setting "hard".
+    contamination: share of further anomalies among the training images called
+      normal, in [0, 1). They follow the labelled ones in the shuffled order,
+      have label 0, and keep their kind. Unlike in the official code, which
+      tests on them too, they always leave the test.
+    seed: of the shuffle; not that of the run.
+
+  Raises:
+    InputError: a value that no data set could satisfy.
+  """
+
+  setting: str = "general"
+  known_class: str | None = None
+  n_anomalies: int = 0
+  pool: int | None = None
+  contamination: float = 0.0
+  seed: int = 42
+
+  def __post_init__(self):
+    if self.setting not in SETTINGS:
+      raise InputError(
+        f"data.setting is {self.setting!r}; expected one of "
+        f"{', '.join(SETTINGS)}"
+      )
+    _check_count("n_anomalies", self.n_anomalies)
+    if self.pool is not None:
+      _check_count("pool", self.pool)
+      if self.pool < self.n_anomalies:
+        raise InputError(
+          f"data.pool is {self.pool}, less than data.n_anomalies, "
+          f"{self.n_anomalies}; expected as many or more, because what is "
+          "trained on cannot be tested"
+        )
+    _check_count("split_seed", self.seed)
+    if self.seed >= 2**32:
+      raise InputError(
+        f"data.split_seed is {self.seed}; expected less than 2**32"
+      )
+    if not 0 <= self.contamination < 1:
+      raise InputError(
+        f"data.contamination is {self.contamination}; expected a share from 0 "
+        "to below 1, such as 0.02"
+      )
+    if self.setting == "general" and self.known_class:
+      raise InputError(
+        f"data.known_class is {self.known_class!r}, but data.setting=general "
+        "draws from all kinds; set data.setting to hard or open"
+      )
+    if self.setting == "hard" and not self.known_class:
+      raise InputError(
+        "data.setting=hard needs data.known_class, the kind of anomaly that is "
+        "trained on"
+      )
+
+  def apply(self, dataset: Dataset) -> Dataset:
+    """Moves the anomalies.
+
+    Args:
+      dataset: as it was read.
+
+    Returns:
+      The data set with the drawn examples in `train`, whose mask is then None,
+      and without them in `test`. The same object where there is nothing to do.
+
+    Raises:
+      InputError: an unknown kind, or too few anomalies to draw from.
+    """
+    if self == Rule(seed=self.seed):
+      return dataset
+    train, test = dataset
+    rows = np.flatnonzero(test.label == 1).tolist()
+    rows.sort(key=lambda row: (test.kind[row], test.id[row]))
+    if not rows:
+      raise InputError(
+        "there are no anomalous test images to draw from; leave "
+        "data.n_anomalies, pool, contamination and setting out, or put "
+        "anomalies into train/<kind>/"
+      )
+    known = self._known(sorted({test.kind[row] for row in rows}))
+    drawn = [row for row in rows if test.kind[row] in known]
+    np.random.RandomState(self.seed).shuffle(drawn)
+    n_normal = int((train.label == 0).sum())
+    # As in the official code, to the last bit.
+    n_hidden = int(n_normal / (1 - self.contamination) * self.contamination)
+    moved = drawn[: self.n_anomalies + n_hidden]
+    if self.setting == "hard":
+      gone = drawn
+    else:
+      gone = drawn[: max(self.pool or 0, len(moved))]
+    self._check_enough(len(drawn), n_hidden)
+    if moved:
+      label = np.zeros(len(moved), np.int32)
+      label[: self.n_anomalies] = 1
+      extra = dataclasses.replace(test.take(np.array(moved)), label=label)
+      train = _merge(train, extra)
+    kept = np.setdiff1d(np.arange(len(test.label)), gone)
+    return dataclasses.replace(dataset, train=train, test=test.take(kept))
+
+  def _known(self, kinds):
+    """The kinds from which anomalies are drawn."""
+    if self.setting == "general":
+      return kinds
+    if len(kinds) < 2:
+      raise InputError(
+        f"data.setting={self.setting} keeps kinds of anomalies from training, "
+        f"but this set has one kind alone, {kinds[0]}; set it to general"
+      )
+    if not self.known_class:
+      return kinds[: (len(kinds) + 1) // 2]
+    known = [self.known_class]
+    if self.setting == "open":
+      known = [name.strip() for name in self.known_class.split(",")]
+    for name in known:
+      if name not in kinds:
+        raise InputError(
+          f"data.known_class is {self.known_class!r}, and {name!r} is no kind "
+          f"of anomaly of this set; expected {', '.join(kinds)}"
+        )
+    if set(known) == set(kinds):
+      raise InputError(
+        f"data.known_class is {self.known_class!r}, all kinds of this set, and "
+        "leaves none for the test alone; name fewer, or set "
+        "data.setting=general"
+      )
+    return known
+
+  def _check_enough(self, n, n_hidden):
+    """Whether n anomalies are enough to draw from."""
+    if self.setting == "hard":
+      if self.n_anomalies + n_hidden > n:
+        raise InputError(
+          f"data.n_anomalies={self.n_anomalies} and {n_hidden} by "
+          f"data.contamination are more than the {n} anomalies of "
+          f"data.known_class={self.known_class}; lower them"
+        )
+      return
+    if 2 * self.n_anomalies > n:
+      raise InputError(
+        f"data.n_anomalies is {self.n_anomalies}, more than half of the {n} "
+        "anomalies to draw from, and too few would be left to test on; "
+        f"lower it to {n // 2} or less"
+      )
+    gone = max(self.pool or 0, self.n_anomalies + n_hidden)
+    if gone >= n:
+      raise InputError(
+        f"{gone} of the {n} anomalies would leave the test "
+        f"(data.n_anomalies={self.n_anomalies}, data.pool={self.pool}, "
+        f"{n_hidden} by data.contamination); expected less than {n}: lower them"
+      )
+
+
+def seen_kinds(train: Examples) -> tuple[str, ...]:
+  """The kinds of the labelled anomalies of a training split, sorted.
+
+  All other kinds of anomaly in the test are unseen.
+  """
+  labelled = zip(train.kind, train.label, strict=True)
+  return tuple(sorted({kind for kind, label in labelled if label == 1}))
+
+
+def three_to_one(n: int, seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
+  """Splits n normal images as the authors of DRA do.
+
+  Equals scikit-learn's `train_test_split(test_size=0.25, random_state=seed)`.
+
+  Returns:
+    (train, test): int64 rows; test has ceil(n / 4) of them.
+  """
+  order = np.random.RandomState(seed).permutation(n)
+  cut = -(-n // 4)
+  return order[cut:], order[:cut]
+
+
+def _merge(train, extra):
+  """Both splits as one, sorted by id, without masks."""
+  ids = train.id + extra.id
+  kinds = train.kind + extra.kind
+  order = sorted(range(len(ids)), key=ids.__getitem__)
+  place = np.empty(len(ids), np.int64)
+  place[order] = np.arange(len(ids))
+  n = len(train.id)
+  x = np.empty((len(ids), *train.x.shape[1:]), train.x.dtype)
+  x[place[:n]], x[place[n:]] = train.x, extra.x
+  return Examples(
+    x=x,
+    label=np.concatenate([train.label, extra.label])[order],
+    id=tuple(ids[row] for row in order),
+    kind=tuple(kinds[row] for row in order),
+    mask=None,
+  )
+
+
+def _check_count(name, value):
+  try:
+    right = operator.index(value) >= 0
+  except TypeError:
+    right = False
+  if not right:
+    raise InputError(f"data.{name} is {value!r}; expected an int, 0 or more")
