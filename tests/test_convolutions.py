@@ -1,0 +1,171 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Transposed convolution, and convolutions to a few pixels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxad.errors import InputError
+from jaxad.layers import conv
+from jaxad.layers.conv import ConvTranspose, convolve, convolve_transposed
+
+# (side, channels in and out, kernel, stride, padding)
+TRANSPOSED = [
+  (1, 5, 3, 4, 1, 0),  # the first layer of a decoder
+  (4, 5, 3, 4, 2, 1),
+  (1, 5, 3, 5, 2, 0),
+  (5, 4, 3, 5, 2, 0),
+  (3, 2, 2, 3, 1, 1),
+  (3, 2, 2, 3, 3, 0),  # taps do not overlap
+  (3, 2, 2, 2, 3, 0),  # and leave gaps
+  (4, 2, 1, 5, 2, 2),
+  (2, 3, 2, 6, 4, 1),
+]
+FEW_PIXELS = [
+  (2, 5, 3, 4, 2, 1),
+  (4, 5, 3, 4, 2, 1),
+  (4, 5, 3, 4, 1, 0),
+  (5, 5, 3, 5, 2, 0),
+  (7, 2, 3, 5, 2, 0),
+  (6, 2, 3, 5, 2, 0),  # a row and a column are left over
+  (1, 5, 3, 3, 1, 1),
+  (2, 5, 3, 3, 1, 1),
+]
+
+
+def arrays(side, channels, features, kernel_size, dtype, seed=0):
+  rng = np.random.default_rng(seed)
+  x = rng.standard_normal((2, side, side, channels))
+  kernel = rng.standard_normal((kernel_size, kernel_size, channels, features))
+  return x.astype(dtype), kernel.astype(dtype)
+
+
+def by_definition(x, kernel, stride, padding):
+  """y[s i + a - p] += x[i] k[a], one tap after the other."""
+  n, k = x.shape[1], kernel.shape[0]
+  side = (n - 1) * stride + k
+  y = np.zeros((len(x), side, side, kernel.shape[-1]), x.dtype)
+  for a in range(k):
+    for b in range(k):
+      rows = slice(a, a + (n - 1) * stride + 1, stride)
+      columns = slice(b, b + (n - 1) * stride + 1, stride)
+      y[:, rows, columns] += x @ kernel[a, b]
+  return y[:, padding : side - padding, padding : side - padding]
+
+
+def both_gradients(fn, x, kernel):
+  """Value, and gradients of a loss that weighs every output."""
+  y, pull = jax.vjp(fn, jnp.asarray(x), jnp.asarray(kernel))
+  weights = np.random.default_rng(1).standard_normal(y.shape).astype(x.dtype)
+  return y, *pull(jnp.asarray(weights))
+
+
+def assert_close(got, want, dtype):
+  rel = 1e-12 if dtype == "float64" else 1e-5
+  for g, w in zip(got, want, strict=True):
+    assert g.dtype == dtype
+    limit = rel * np.abs(w).max()
+    np.testing.assert_allclose(g, w, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", TRANSPOSED)
+def test_transposed(shape, dtype):
+  side, channels, features, kernel_size, stride, padding = shape
+  x, kernel = arrays(side, channels, features, kernel_size, dtype)
+  with jax.enable_x64(dtype == "float64"):
+    got = both_gradients(
+      jax.jit(lambda x, k: convolve_transposed(x, k, stride, padding)),
+      x,
+      kernel,
+    )
+    # The convolution of the dilated input with the flipped kernel.
+    pad = (kernel_size - 1 - padding,) * 2
+    want = both_gradients(
+      lambda x, k: lax.conv_general_dilated(
+        x,
+        k[::-1, ::-1],
+        (1, 1),
+        (pad, pad),
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      ),
+      x,
+      kernel,
+    )
+  assert_close(got, want, dtype)
+  defined = by_definition(x, kernel, stride, padding)
+  np.testing.assert_allclose(got[0], defined, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", TRANSPOSED)
+def test_transposed_is_that_of_pytorch(shape):
+  torch = pytest.importorskip("torch", reason="needs PyTorch")
+  side, channels, features, kernel_size, stride, padding = shape
+  x, kernel = arrays(side, channels, features, kernel_size, "float32")
+  want = torch.nn.functional.conv_transpose2d(
+    torch.from_numpy(x.transpose(0, 3, 1, 2).copy()),
+    torch.from_numpy(kernel.transpose(2, 3, 0, 1).copy()),
+    stride=stride,
+    padding=padding,
+  )
+  got = convolve_transposed(x, kernel, stride, padding)
+  np.testing.assert_allclose(
+    got, want.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-4
+  )
+
+
+def test_transposed_module():
+  x = jnp.ones((2, 3, 3, 5))
+  module = ConvTranspose(4, 4, stride=2, padding=1)
+  y, variables = module.init_with_output(jax.random.key(0), x)
+  assert y.shape == (2, 6, 6, 4)
+  assert variables["params"]["kernel"].shape == (4, 4, 5, 4)
+  np.testing.assert_array_equal(variables["params"]["bias"], np.zeros(4))
+  shifted = jax.tree.map(lambda v: v, variables)
+  shifted["params"]["bias"] = jnp.ones(4)
+  np.testing.assert_allclose(module.apply(shifted, x), y + 1, rtol=1e-5)
+  plain = ConvTranspose(4, 4, use_bias=False).init(jax.random.key(0), x)
+  assert plain["params"].keys() == {"kernel"}
+
+
+def test_transposed_to_nothing():
+  x, kernel = arrays(1, 2, 2, 3, "float32")
+  with pytest.raises(InputError, match="1x1.*3x3.*padding 2.*nothing"):
+    convolve_transposed(x, kernel, 1, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", FEW_PIXELS)
+def test_convolution_to_a_few_pixels(shape, dtype):
+  side, channels, features, kernel_size, stride, padding = shape
+  x, kernel = arrays(side, channels, features, kernel_size, dtype)
+  pads = ((padding, padding), (padding, padding))
+  with jax.enable_x64(dtype == "float64"):
+    plain = lambda x, k: conv._plain(x, k, stride, pads)
+    want = both_gradients(plain, x, kernel)
+    assert want[0].shape[1] * want[0].shape[2] <= conv.FEW_PIXELS
+    got = both_gradients(
+      jax.jit(lambda x, k: convolve(x, k, stride, padding)), x, kernel
+    )
+    assert_close(got, want, dtype)
+    # Second derivatives, as gradient penalties take them.
+    penalty = lambda fn: (
+      lambda k: (
+        jax.grad(lambda x: jnp.sum(fn(x, k) ** 3))(jnp.asarray(x)) ** 2
+      ).sum()
+    )
+    twice = jax.grad(penalty(lambda x, k: convolve(x, k, stride, padding)))
+    assert_close([twice(kernel)], [jax.grad(penalty(plain))(kernel)], dtype)
+
+
+def test_a_convolution_to_a_few_pixels_is_a_product_on_cpu():
+  x, kernel = arrays(4, 64, 64, 4, "float32")
+  step = lambda x, k: convolve(x, k, 2, 1)
+  text = jax.jit(step).lower(x, kernel).compile().as_text()
+  assert (" convolution(" in text) == (jax.default_backend() != "cpu")
+  x, kernel = arrays(8, 64, 64, 4, "float32")
+  text = jax.jit(step).lower(x, kernel).compile().as_text()
+  assert " convolution(" in text
