@@ -7,12 +7,10 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxad.errors import InputError
 from jaxad.layers.images import standardize
 from jaxad.networks import alexnet, resnet, squeezenet
-from jaxad.networks.variables import initialize
 from jaxad.pretrained import load_variables, read_tensors
 from jaxad.pretrained.download import fetch
 
@@ -67,19 +65,11 @@ TRUNKS = {
 }
 
 
-def make_trunk(
-  name: str, layer: str | None = None, **sizes: int | None
-) -> nn.Module:
+def make_trunk(name: str, layer: str | None = None) -> nn.Module:
   """The Linen module of a trunk, up to `layer` (None: the whole trunk).
 
-  Args:
-    name: a key of `TRUNKS`.
-    layer: the last layer.
-    **sizes: `width` or `blocks` of a ResNet that is not the published one; None
-      is the published size.
-
   Raises:
-    InputError: no such trunk, no such layer in it, or no such size.
+    InputError: no such trunk, or no such layer in it.
   """
   if name not in TRUNKS:
     raise InputError(
@@ -93,14 +83,7 @@ def make_trunk(
       f"layer={layer!r} is not in the trunk {name}; it must be one of "
       f"{', '.join(trunk.layers)}"
     )
-  sizes = {key: value for key, value in sizes.items() if value is not None}
-  for key, value in sizes.items():
-    if key not in trunk.module.__dataclass_fields__ or value < 1:
-      raise InputError(
-        f"{key}={value} of the trunk {name}: only resnet18 comes in sizes, of 1 "
-        f"and more; leave config.detector.{key} out"
-      )
-  return trunk.module(layer=layer, **sizes)
+  return trunk.module(layer=layer)
 
 
 @functools.cache
@@ -134,40 +117,6 @@ def _output_shape(module, size):
   return jax.eval_shape(module.init_with_output, key, images)[0].shape
 
 
-def check_images(
-  shape: tuple[int, ...], name: str, layer: str | None, n_scales: int
-) -> None:
-  """Checks that a trunk can look at images at all scales of a pyramid.
-
-  Args:
-    shape: [B, H, W, C].
-    name: a key of `TRUNKS`.
-    layer: the trunk's last layer, None for its end.
-    n_scales: scales, each half the size of the one before.
-
-  Raises:
-    InputError: the images are not RGB, not square, or too small.
-  """
-  height, width, channels = shape[1:]
-  if channels != 3:
-    raise InputError(
-      f"the trunk {name} takes images of 3 channels, got {channels}; set "
-      "config.data.channels=3."
-    )
-  if height != width:
-    raise InputError(
-      f"the trunk {name} is given square images only, got {height} x {width}; "
-      "set one side with config.data.image_size."
-    )
-  needed = minimum_size(name, layer) * 2 ** (n_scales - 1)
-  if height < needed:
-    raise InputError(
-      f"image_size={height} is too small: trunk {name!r} at {n_scales} "
-      f"scales needs at least {needed}; enlarge config.data.image_size or "
-      "lower config.detector.n_scales."
-    )
-
-
 def normalize(x: jax.Array) -> jax.Array:
   """RGB images to the range that the trunks want.
 
@@ -189,12 +138,7 @@ def normalize(x: jax.Array) -> jax.Array:
 
 
 def trunk_variables(
-  name: str,
-  layer: str | None,
-  weights: str,
-  key: jax.Array,
-  fine_tuned: bool = False,
-  **sizes: int | None,
+  name: str, layer: str | None, weights: str, key: jax.Array
 ) -> dict:
   """Flax variables of a trunk up to `layer`.
 
@@ -206,18 +150,15 @@ def trunk_variables(
       tensor names (see `jaxad.pretrained.read_tensors`). A file may lack what
       lies behind `layer`, and may hold more.
     key: typed PRNG key; only "random" uses it.
-    fine_tuned: whether the trunk is to be trained on.
-    **sizes: see `make_trunk`.
 
   Returns:
     {"params": ...} float32, for ResNet-18 with "batch_stats".
 
   Raises:
     InputError: an unknown trunk or layer, no such file, a file that cannot be
-      read, one that lacks a tensor or has it in another shape, or whose batch
-      norms have no statistics for a trunk that is to be fine-tuned.
+      read, or one that lacks a tensor or has it in another shape.
   """
-  module = make_trunk(name, layer, **sizes)
+  module = make_trunk(name, layer)
   size = minimum_size(name, layer)
   images = jnp.zeros((1, size, size, 3), jnp.float32)
   if weights == "random":
@@ -226,66 +167,4 @@ def trunk_variables(
   if weights == "imagenet":
     path = fetch(TRUNKS[name].url, TRUNKS[name].sha256)
   shapes = jax.eval_shape(module.init, key, images)
-  tensors = read_tensors(path)
-  if fine_tuned and "batch_stats" in shapes:
-    _check_statistics(tensors, path)
-  return load_variables(shapes, tensors, path)
-
-
-def _check_statistics(tensors, path):
-  """Refuses norms that were folded into the convolutions before them.
-
-  Such a file lacks the running means, or has zeros in their place. In inference
-  it is the same network; in training its norms would normalise once more, by
-  statistics that its scales and biases do not belong to.
-  """
-  means = [v for k, v in tensors.items() if k.endswith("running_mean")]
-  if not any(np.any(mean) for mean in means):
-    raise InputError(
-      f"weights {path}: its batch norms were folded into the convolutions (no "
-      "running means), so the trunk cannot be fine-tuned; give a file with "
-      "their statistics, or set config.detector.trunk=squeezenet1_1, which has "
-      "no norms"
-    )
-
-
-def initialize_on_trunk(
-  key: jax.Array,
-  network: nn.Module,
-  *images: jax.Array,
-  name: str,
-  layer: str | None,
-  weights: str,
-) -> tuple[dict, dict]:
-  """Variables of a network whose submodule `trunk` is to be fine-tuned.
-
-  Args:
-    key: typed PRNG key.
-    network: a Linen module with the attribute `trunk`, from `make_trunk`.
-    *images: what it takes.
-    name: of the trunk.
-    layer: its last layer, None for the whole trunk.
-    weights: see `trunk_variables`.
-
-  Returns:
-    (params, batch_stats).
-
-  Raises:
-    InputError: see `trunk_variables`.
-  """
-  network_key, trunk_key = jax.random.split(key)
-  params, batch_stats = initialize(network_key, {"network": (network, *images)})
-  params, batch_stats = params["network"], dict(batch_stats["network"])
-  if weights != "random":
-    sizes = {
-      size: getattr(network.trunk, size)
-      for size in ("width", "blocks")
-      if hasattr(network.trunk, size)
-    }
-    loaded = trunk_variables(
-      name, layer, weights, trunk_key, fine_tuned=True, **sizes
-    )
-    params["trunk"] = loaded["params"]
-    if "batch_stats" in loaded:
-      batch_stats["trunk"] = loaded["batch_stats"]
-  return params, batch_stats
+  return load_variables(shapes, read_tensors(path), path)
