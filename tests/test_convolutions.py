@@ -18,20 +18,15 @@ TRANSPOSED = [
   (1, 5, 3, 5, 2, 0),
   (5, 4, 3, 5, 2, 0),
   (3, 2, 2, 3, 1, 1),
-  (3, 2, 2, 3, 3, 0),  # taps do not overlap
-  (3, 2, 2, 2, 3, 0),  # and leave gaps
-  (4, 2, 1, 5, 2, 2),
+  (3, 2, 2, 2, 3, 0),  # taps leave gaps
   (2, 3, 2, 6, 4, 1),
 ]
 FEW_PIXELS = [
   (2, 5, 3, 4, 2, 1),
   (4, 5, 3, 4, 2, 1),
   (4, 5, 3, 4, 1, 0),
-  (5, 5, 3, 5, 2, 0),
-  (7, 2, 3, 5, 2, 0),
   (6, 2, 3, 5, 2, 0),  # a row and a column are left over
   (1, 5, 3, 3, 1, 1),
-  (2, 5, 3, 3, 1, 1),
 ]
 
 
@@ -83,18 +78,15 @@ def test_transposed(shape, dtype):
     )
     # The convolution of the dilated input with the flipped kernel.
     pad = (kernel_size - 1 - padding,) * 2
-    want = both_gradients(
-      lambda x, k: lax.conv_general_dilated(
-        x,
-        k[::-1, ::-1],
-        (1, 1),
-        (pad, pad),
-        lhs_dilation=(stride, stride),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      ),
+    library = lambda x, k: lax.conv_general_dilated(
       x,
-      kernel,
+      k[::-1, ::-1],
+      (1, 1),
+      (pad, pad),
+      lhs_dilation=(stride, stride),
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+    want = both_gradients(jax.jit(library), x, kernel)
   assert_close(got, want, dtype)
   defined = by_definition(x, kernel, stride, padding)
   np.testing.assert_allclose(got[0], defined, rtol=1e-4, atol=1e-4)
@@ -144,21 +136,29 @@ def test_convolution_to_a_few_pixels(shape, dtype):
   x, kernel = arrays(side, channels, features, kernel_size, dtype)
   pads = ((padding, padding), (padding, padding))
   with jax.enable_x64(dtype == "float64"):
-    plain = lambda x, k: conv._plain(x, k, stride, pads)
+    plain = jax.jit(lambda x, k: conv._plain(x, k, stride, pads))
     want = both_gradients(plain, x, kernel)
     assert want[0].shape[1] * want[0].shape[2] <= conv.FEW_PIXELS
     got = both_gradients(
       jax.jit(lambda x, k: convolve(x, k, stride, padding)), x, kernel
     )
     assert_close(got, want, dtype)
-    # Second derivatives, as gradient penalties take them.
-    penalty = lambda fn: (
+
+
+def test_second_derivatives():
+  """As gradient penalties take them."""
+  x, kernel = arrays(4, 5, 3, 4, "float64")
+  penalty = lambda fn: jax.jit(
+    jax.grad(
       lambda k: (
         jax.grad(lambda x: jnp.sum(fn(x, k) ** 3))(jnp.asarray(x)) ** 2
       ).sum()
     )
-    twice = jax.grad(penalty(lambda x, k: convolve(x, k, stride, padding)))
-    assert_close([twice(kernel)], [jax.grad(penalty(plain))(kernel)], dtype)
+  )
+  with jax.enable_x64(True):
+    got = penalty(lambda x, k: convolve(x, k, 2, 1))(kernel)
+    want = penalty(lambda x, k: conv._plain(x, k, 2, ((1, 1), (1, 1))))(kernel)
+    assert_close([got], [want], "float64")
 
 
 def test_a_convolution_to_a_few_pixels_is_a_product_on_cpu():

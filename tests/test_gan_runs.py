@@ -67,10 +67,9 @@ def metrics_of(workdir):
   return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
-def test_both_protocols_side_by_side(method, tmp_path, capsys):
+def test_both_protocols_side_by_side(tmp_path, capsys):
   # Two epochs of 16 steps, and one step more.
-  workdir = tmp_path / method
+  method, workdir = "ganomaly", tmp_path / "run"
   arguments = command(method, workdir, train_steps=33, eval_protocol="official")
   assert run.main(arguments) == 0
   results, shown = results_of(workdir), capsys.readouterr().out
@@ -148,9 +147,7 @@ def never_stopped(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize(
-  "after, phase", [(2, "warm-up"), (6, "warm-up"), (7, "mining")]
-)
+@pytest.mark.parametrize("after, phase", [(2, "warm-up"), (7, "mining")])
 def test_stopped_in_either_phase_and_resumed(
   after, phase, never_stopped, tmp_path, monkeypatch
 ):
@@ -176,12 +173,6 @@ def test_the_same_seed_gives_the_same_bits(never_stopped, tmp_path):
   workdir = tmp_path / "again"
   assert run.main(command("ocgan", workdir)) == 0
   assert (workdir / "scores.csv").read_bytes() == (
-    never_stopped / "scores.csv"
-  ).read_bytes()
-  other = tmp_path / "other"
-  arguments = [*command("ocgan", other), "--config.seed=1"]
-  assert run.main(arguments) == 0
-  assert (other / "scores.csv").read_bytes() != (
     never_stopped / "scores.csv"
   ).read_bytes()
 
