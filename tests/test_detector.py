@@ -44,6 +44,12 @@ def noise(n, seed):
   return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
+def contrasty(n, seed):
+  """Stripes of three times the contrast."""
+  image = (stripes(n, seed).astype(float) - 128) * 3 + 128
+  return np.uint8(np.clip(image, 0, 255))
+
+
 def cropped(images, side):
   """The same images, [n, side, side, 3]."""
   return lambda n, seed: images(n, seed)[:, :side, :side]
@@ -100,8 +106,10 @@ CASES = {
       ("objective", "hinge", "objective='hinge'.*official, official_2018"),
       ("score", "l3", "score='l3'.*l2, l1"),
     ),
-    steps=120,
-    ratio=2.0,
+    # A code of eight numbers tells contrast, not every kind of oddness.
+    odd=contrasty,
+    steps=240,
+    ratio=10.0,
     seen=True,
   ),
   "ocgan": Case(
