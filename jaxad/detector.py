@@ -17,8 +17,10 @@ A batch is a dict of arrays:
             spectra are [B, D] float32
     weight  [B] float32, 1 for an example and 0 for the padding of a last,
             smaller batch; missing means all ones
-    label   [B] int32, 0 normal and 1 anomalous; only where a method may see it
+    label   [B] int32, 0 normal and 1 anomalous, 2 a stand-in for an anomaly;
+            only where a method may see it
     mask    [B, H, W] uint8, 1 on defect pixels; at evaluation only
+    reference [R, H, W, C], outlier [B, H, W, C]  like x: see `Balance`
 
 How to write the next method, in one file `jaxad/methods/<name>.py`:
 
@@ -42,6 +44,7 @@ the data code or the loop.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -86,6 +89,33 @@ class Scores(NamedTuple):
   parts: dict[str, jax.Array] = {}
 
 
+class Balance(NamedTuple):
+  """How batches are mixed for a method that learns from labelled anomalies.
+
+  There are few of them, so they are drawn again and again: normal rows come
+  first in a batch, then anomalies; without any all rows are normal.
+
+  Attributes:
+    normal: share of normal rows in a batch.
+    steps_per_epoch: batches of an epoch, however many examples there are.
+    n_references: normal images that come with each batch, as "reference".
+    n_kept: normal images that `init` gets as "reference", for its state.
+    outlier_share: part of the normal rows in whose place images of another
+      data set are drawn (label 2), as stand-ins for anomalies.
+    n_outliers: images of another data set for each row of a batch, as
+      "outlier": 0 or 1.
+    needs_anomalies: whether there is nothing to learn without any.
+  """
+
+  normal: Fraction
+  steps_per_epoch: int
+  n_references: int = 0
+  n_kept: int = 0
+  outlier_share: float = 0.0
+  n_outliers: int = 0
+  needs_anomalies: bool = True
+
+
 class Phase(NamedTuple):
   """One stage of training; most methods have a single one.
 
@@ -103,6 +133,8 @@ class Phase(NamedTuple):
     full_batches: whether every row of a batch must be an example, because the
       step normalises by the statistics of the batch and cannot leave padding
       out.
+    balance: for a phase that sees labels; None for one that gets normal
+      examples alone.
   """
 
   name: str
@@ -111,6 +143,7 @@ class Phase(NamedTuple):
   share: float = 1.0
   fit: Callable[[State, Any], State] | None = None
   full_batches: bool = False
+  balance: Balance | None = None
 
   def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
     """One training step: splits the key, draws, steps and counts."""

@@ -34,6 +34,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxad.errors import InputError, one_of
+
 
 class GameState(NamedTuple):
   """State of a game: the moves made so far, and each player's optax state."""
@@ -189,3 +191,57 @@ def adam_hat(
     optax.GradientTransformationExtraArgs(init, update),
     optax.scale_by_learning_rate(learning_rate),
   )
+
+
+def step_decay(
+  learning_rate: float,
+  steps_per_epoch: int,
+  every: int = 10,
+  rate: float = 0.1,
+  schedule: str = "early",
+) -> optax.Schedule:
+  """A learning rate that falls by a factor every few epochs.
+
+  Args:
+    learning_rate: of the first epoch.
+    steps_per_epoch: updates in an epoch.
+    every: epochs between two falls.
+    rate: the factor.
+    schedule: "late" falls after every `every` epochs; "early" one epoch before,
+      as PyTorch code does that steps its scheduler at the start of an epoch;
+      "constant" never falls.
+
+  Raises:
+    InputError: another schedule, or lengths that are not positive.
+  """
+  one_of("schedule", schedule, ("early", "late", "constant"))
+  for name, value in (("steps_per_epoch", steps_per_epoch), ("every", every)):
+    if value < 1:
+      raise InputError(f"{name}={value}: expected 1 or more.")
+  if schedule == "constant":
+    return optax.constant_schedule(learning_rate)
+  ahead = 1 if schedule == "early" else 0
+
+  def at(count):
+    falls = (count // steps_per_epoch + ahead) // every
+    return learning_rate * jnp.power(rate, falls)
+
+  return at
+
+
+def clipped_adam(
+  learning_rate: optax.ScalarOrSchedule,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  weight_decay: float = 0.0,
+  clip_norm: float = 1.0,
+) -> optax.GradientTransformation:
+  """`adam_l2` of gradients whose global norm is cut to `clip_norm` before.
+
+  The decay is added after the cut. A `clip_norm` of 0 does not cut.
+  """
+  adam = adam_l2(learning_rate, b1, b2, eps, weight_decay)
+  if not clip_norm:
+    return adam
+  return optax.chain(optax.clip_by_global_norm(clip_norm), adam)

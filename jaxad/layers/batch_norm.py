@@ -30,6 +30,7 @@ class BatchNorm(nn.Module):
   """Normalises each channel over all other axes.
 
   Parameters `scale` and `bias`, statistics `mean` and `var`, all [C] float32.
+  The arithmetic is in float32 or better; the result has the dtype of the input.
 
   Attributes:
     epsilon: added to the variance.
@@ -59,6 +60,7 @@ class BatchNorm(nn.Module):
     filled = lambda value: jnp.full(shape, value, jnp.float32)
     running_mean = self.variable("batch_stats", "mean", filled, 0.0)
     running_var = self.variable("batch_stats", "var", filled, self.var_init)
+    dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if train:
       axes = tuple(range(x.ndim - 1))
       mean = x.mean(axes)
@@ -72,7 +74,7 @@ class BatchNorm(nn.Module):
     else:
       mean, var = running_mean.value, running_var.value
     factor = scale * jax.lax.rsqrt(var + self.epsilon)
-    return (x - mean) * factor + bias
+    return ((x - mean) * factor + bias).astype(dtype)
 
 
 def running_average(running, *batches, momentum: float):

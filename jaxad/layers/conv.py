@@ -59,8 +59,9 @@ class Conv(nn.Module):
     kernel_size: side k of the square kernel.
     stride: step in both directions.
     padding: zeros on all four sides, or ((top, bottom), (left, right)).
-    use_bias: whether to add a bias, zero at the start.
+    use_bias: whether to add a bias.
     kernel_init: initialiser of the kernel.
+    bias_init: initialiser of the bias.
   """
 
   features: int
@@ -69,6 +70,7 @@ class Conv(nn.Module):
   padding: Padding = 0
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+  bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x):
@@ -83,9 +85,7 @@ class Conv(nn.Module):
     kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
     y = convolve(x, kernel.astype(x.dtype), self.stride, self.padding)
     if self.use_bias:
-      bias = self.param(
-        "bias", nn.initializers.zeros, (self.features,), jnp.float32
-      )
+      bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
       y = y + bias.astype(x.dtype)
     return y
 

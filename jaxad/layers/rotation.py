@@ -46,6 +46,18 @@ def rotate_nearest(image: jax.Array, degrees: jax.Array) -> jax.Array:
   return jnp.where(inside[..., None], pixels, 0).astype(image.dtype)
 
 
+def rotate_each(x: jax.Array, degrees: jax.Array | None) -> jax.Array:
+  """Images [B, S, S, C] turned by [B] degrees; None leaves them as they are."""
+  return x if degrees is None else jax.vmap(rotate_nearest)(x, degrees)
+
+
+def draw_rotation(key, n: int, most: float) -> jax.Array | None:
+  """[n] degrees from U(-most, most); None for a most of 0."""
+  if not most:
+    return None
+  return jax.random.uniform(key, (n,), minval=-most, maxval=most)
+
+
 def rotate_cubic(image: jax.Array, degrees: np.ndarray) -> jax.Array:
   """Rotates by cubic spline interpolation; 0 outside.
 

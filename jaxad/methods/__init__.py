@@ -1,14 +1,25 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
+from jaxad.methods.dra import dra
 from jaxad.methods.ganomaly import ganomaly
+from jaxad.methods.kdad import kdad
+from jaxad.methods.mlep import mlep
 from jaxad.methods.ocgan import ocgan
+from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 
 METHODS = {
+  "devnet": devnet,
   "differnet": differnet,
+  "dra": dra,
+  "flos": flos,
   "ganomaly": ganomaly,
+  "kdad": kdad,
+  "mlep": mlep,
   "ocgan": ocgan,
+  "saoe": saoe,
   "skip_ganomaly": skip_ganomaly,
 }

@@ -29,15 +29,15 @@ import numpy as np
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import InputError, one_of
+from jaxad.errors import one_of
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.coupling import CLAMP_CONSTANTS, Flow
 from jaxad.layers.jitter import color_jitter, draw_jitter
 from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
+from jaxad.networks.pyramid import check_images, pyramid
 from jaxad.networks.trunk import (
   feature_channels,
   make_trunk,
-  minimum_size,
   normalize,
   trunk_variables,
 )
@@ -47,24 +47,6 @@ from jaxad.optim import adam_l2
 # stay in reach of the caches and cost few page faults (2.7 s -> 2.2 s for 64
 # images of 448 px).
 CPU_IMAGES_AT_ONCE = 8
-
-
-def pyramid(x: jax.Array, n_scales: int) -> list[jax.Array]:
-  """[B, S, S, C] at S, S // 2, S // 4, ...: nearest neighbours, unfiltered.
-
-  Pixel i of a smaller scale is pixel floor(i * S / size) of the original, so
-  factors of two are strided slices. (Libraries whose "nearest" takes half-pixel
-  centres pick other pixels.)
-  """
-  scales = [x]
-  for s in range(1, n_scales):
-    size, small = x.shape[1], x.shape[1] // 2**s
-    if size == small * 2**s:
-      scales.append(x[:, :: 2**s, :: 2**s])
-    else:
-      index = np.arange(small) * size // small
-      scales.append(x[:, index[:, None], index[None, :]])
-  return scales
 
 
 def pooled_features(trunk, variables, x, n_scales, dtype=jnp.float32):
@@ -212,7 +194,7 @@ def differnet(
     trunk_key, flow_key, state_key = jax.random.split(key, 3)
     params, batch_stats = {}, {}
     if batch["x"].ndim == 4:
-      _check_size(batch["x"].shape, trunk, layer, n_scales)
+      check_images(batch["x"].shape, trunk, layer, n_scales)
       variables = trunk_variables(trunk, layer, weights, trunk_key)
       params["trunk"] = variables["params"]
       batch_stats = variables.get("batch_stats", {})
@@ -360,24 +342,3 @@ def _views(y):
 def _rows(y):
   """[B, V, D] to [B * V, D]."""
   return y.reshape(-1, y.shape[-1])
-
-
-def _check_size(shape, trunk, layer, n_scales):
-  height, width, channels = shape[1:]
-  if channels != 3:
-    raise InputError(
-      f"DifferNet's trunk takes images of 3 channels, got {channels}; set "
-      "config.data.channels=3."
-    )
-  if height != width:
-    raise InputError(
-      f"DifferNet needs square images, got {height} x {width}; set one side "
-      "with config.data.image_size."
-    )
-  needed = minimum_size(trunk, layer) * 2 ** (n_scales - 1)
-  if height < needed:
-    raise InputError(
-      f"image_size={height} is too small: trunk {trunk!r} at {n_scales} "
-      f"scales needs at least {needed}; enlarge config.data.image_size or "
-      "lower config.detector.n_scales."
-    )

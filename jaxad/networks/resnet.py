@@ -7,19 +7,20 @@ He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv
 
 import flax.linen as nn
 
+from jaxad.layers.batch_norm import BatchNorm
 from jaxad.layers.conv import Conv
 from jaxad.layers.pool import max_pool
 
-# Channels of layer1 to layer4; each has two basic blocks.
-WIDTHS = (64, 128, 256, 512)
-BLOCKS = 2
+# Channels of layer1, doubled from layer to layer, and the blocks of each.
+WIDTH = 64
+BLOCKS = (2, 2, 2, 2)
 
 LAYERS = (
   "conv1",
   "bn1",
   "relu",
   "maxpool",
-  *(f"layer{k}" for k in range(1, len(WIDTHS) + 1)),
+  *(f"layer{k}" for k in range(1, len(BLOCKS) + 1)),
 )
 
 
@@ -28,15 +29,18 @@ class ResNet18(nn.Module):
 
   The kernels start He-normal by fan-in, as in the other trunks (torchvision
   takes the fan-out; the norms make the scale irrelevant at the start). No
-  convolution has a bias. In training mode the running variance takes up the
-  biased variance of the batch, as everywhere in Flax; PyTorch's the unbiased.
+  convolution has a bias.
 
   Attributes:
     layer: the last layer to compute, one of `LAYERS`; those after it have no
       parameters.
+    width: channels of the first convolution and of layer1; 64 is ResNet-18.
+    blocks: basic blocks of layer1 to layer4; two each are ResNet-18.
   """
 
   layer: str = "layer4"
+  width: int = WIDTH
+  blocks: tuple[int, ...] = BLOCKS
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -44,8 +48,9 @@ class ResNet18(nn.Module):
 
     Args:
       x: images of any size.
-      train: whether the norms use the statistics of the batch and update the
-        running ones (collection "batch_stats", to be mutable then).
+      train: whether the norms use the statistics of the batch and, if the
+        collection "batch_stats" is mutable, write them there; they are to be
+        folded into the running ones, see `layers/batch_norm.py`.
 
     Returns:
       [B, h, w, C] float32; for the whole trunk and 448 (224) pixels
@@ -53,18 +58,20 @@ class ResNet18(nn.Module):
     """
     for name in LAYERS:
       if name == "conv1":
-        x = Conv(64, 7, stride=2, padding=3, use_bias=False, name=name)(x)
+        x = Conv(self.width, 7, stride=2, padding=3, use_bias=False, name=name)(
+          x
+        )
       elif name == "bn1":
-        x = self._norm(x, name, train)
+        x = BatchNorm(name=name)(x, train)
       elif name == "relu":
         x = nn.relu(x)
       elif name == "maxpool":
         x = max_pool(x, 3, 2, padding=1)
       else:
         stage = int(name.removeprefix("layer"))
-        for block in range(BLOCKS):
+        width = self.width * 2 ** (stage - 1)
+        for block in range(self.blocks[stage - 1]):
           stride = 2 if stage > 1 and block == 0 else 1
-          width = WIDTHS[stage - 1]
           x = self._block(x, width, stride, f"{name}.{block}", train)
       if name == self.layer:
         break
@@ -74,25 +81,16 @@ class ResNet18(nn.Module):
     """relu(shortcut + norm(conv(relu(norm(conv(x)))))), [B, h, w, width]."""
     shortcut = x
     y = self._conv(x, width, 3, stride, f"{name}.conv1")
-    y = nn.relu(self._norm(y, f"{name}.bn1", train))
+    y = nn.relu(BatchNorm(name=f"{name}.bn1")(y, train))
     y = self._conv(y, width, 3, 1, f"{name}.conv2")
-    y = self._norm(y, f"{name}.bn2", train)
+    y = BatchNorm(name=f"{name}.bn2")(y, train)
     if stride > 1:
       shortcut = self._conv(x, width, 1, stride, f"{name}.downsample.0")
-      shortcut = self._norm(shortcut, f"{name}.downsample.1", train)
+      shortcut = BatchNorm(name=f"{name}.downsample.1")(shortcut, train)
     return nn.relu(shortcut + y)
 
   def _conv(self, x, features, kernel_size, stride, name):
     padding = kernel_size // 2
     return Conv(
       features, kernel_size, stride, padding, use_bias=False, name=name
-    )(x)
-
-  def _norm(self, x, name, train):
-    return nn.BatchNorm(
-      use_running_average=not train,
-      momentum=0.9,
-      epsilon=1e-5,
-      dtype=x.dtype,
-      name=name,
     )(x)

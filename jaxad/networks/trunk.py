@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxad.errors import InputError
 from jaxad.layers.images import standardize
-from jaxad.networks import alexnet, resnet, squeezenet
+from jaxad.networks import alexnet, resnet, squeezenet, vgg
 from jaxad.pretrained import load_variables, read_tensors
 from jaxad.pretrained.download import fetch
 
@@ -62,11 +62,24 @@ TRUNKS = {
     "https://download.pytorch.org/models/resnet18-f37072fd.pth",
     "f37072fd",
   ),
+  "vgg16": Trunk(
+    vgg.VGG16,
+    "features.30",
+    vgg.LAYERS,
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "397923af",
+  ),
 }
 
 
-def make_trunk(name: str, layer: str | None = None) -> nn.Module:
+def make_trunk(name: str, layer: str | None = None, **sizes) -> nn.Module:
   """The Linen module of a trunk, up to `layer` (None: the whole trunk).
+
+  Args:
+    name: a key of `TRUNKS`.
+    layer: name of the last layer.
+    **sizes: fields of the module where it is not of the published size, such as
+      `width` of ResNet-18.
 
   Raises:
     InputError: no such trunk, or no such layer in it.
@@ -83,7 +96,7 @@ def make_trunk(name: str, layer: str | None = None) -> nn.Module:
       f"layer={layer!r} is not in the trunk {name}; it must be one of "
       f"{', '.join(trunk.layers)}"
     )
-  return trunk.module(layer=layer)
+  return trunk.module(layer=layer, **sizes)
 
 
 @functools.cache
@@ -138,7 +151,7 @@ def normalize(x: jax.Array) -> jax.Array:
 
 
 def trunk_variables(
-  name: str, layer: str | None, weights: str, key: jax.Array
+  name: str, layer: str | None, weights: str, key: jax.Array, **sizes
 ) -> dict:
   """Flax variables of a trunk up to `layer`.
 
@@ -150,6 +163,7 @@ def trunk_variables(
       tensor names (see `jaxad.pretrained.read_tensors`). A file may lack what
       lies behind `layer`, and may hold more.
     key: typed PRNG key; only "random" uses it.
+    **sizes: as in `make_trunk`.
 
   Returns:
     {"params": ...} float32, for ResNet-18 with "batch_stats".
@@ -158,7 +172,7 @@ def trunk_variables(
     InputError: an unknown trunk or layer, no such file, a file that cannot be
       read, or one that lacks a tensor or has it in another shape.
   """
-  module = make_trunk(name, layer)
+  module = make_trunk(name, layer, **sizes)
   size = minimum_size(name, layer)
   images = jnp.zeros((1, size, size, 3), jnp.float32)
   if weights == "random":

@@ -6,6 +6,7 @@ Without an option the tests replay the recordings in `goldens/`; with
 have other sizes.
 """
 
+import functools
 import pathlib
 
 import chex
@@ -14,6 +15,22 @@ import numpy as np
 import pytest
 
 COMMITTED = pathlib.Path(__file__).parent / "goldens"
+
+
+# Large steps compile in a quarter of the time without the passes that make them
+# fast; the arithmetic is the same up to the order of sums.
+QUICKLY = {
+  "xla_backend_optimization_level": 0,
+  "xla_cpu_use_fusion_emitters": False,
+}
+
+
+@pytest.fixture
+def jit():
+  """`jax.jit` for programs that run a few times on small arrays."""
+  on_cpu = jax.default_backend() == "cpu"
+  options = QUICKLY if on_cpu else None
+  return functools.partial(jax.jit, compiler_options=options)
 
 
 class Golden(dict):
@@ -37,16 +54,22 @@ def precision(request):
 
 @pytest.fixture
 def close(precision):
-  """Asserts |got - want| <= rel * max |want|; ten times tighter in float64."""
+  """Asserts |got - want| <= rel * max |want|; ten times tighter in float64.
 
-  def assert_close(got, want, rel):
+  With `together`, gradients of one loss: what cancels out in one of them is not
+  known better than to the rounding of the largest of all.
+  """
+
+  def assert_close(got, want, rel, together=False):
     tolerance = rel * (0.1 if precision == "float64" else 1.0)
     leaves = lambda tree: jax.tree.map(np.asarray, tree)
     got, want = leaves(got), leaves(want)
     chex.assert_trees_all_equal_shapes(got, want)
+    largest = max(np.abs(w).max() for w in jax.tree.leaves(want))
+    floor = float(np.finfo(precision).eps * largest) if together else 0.0
     jax.tree.map(
       lambda g, w: chex.assert_trees_all_close(
-        g, w, rtol=0, atol=tolerance * float(np.abs(w).max())
+        g, w, rtol=0, atol=max(tolerance * float(np.abs(w).max()), floor)
       ),
       got,
       want,

@@ -23,10 +23,10 @@ from jaxad.methods.differnet import (
   gradient_magnitude,
   negative_log_likelihood,
   pooled_features,
-  pyramid,
   rotation_angles,
   smooth_gradient,
 )
+from jaxad.networks.pyramid import pyramid
 from jaxad.networks.trunk import make_trunk, normalize
 
 FORWARD, GRADIENT, STEPS = 1e-5, 1e-4, 1e-3

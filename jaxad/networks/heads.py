@@ -1,0 +1,82 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Scores of feature maps, for methods that learn them from image labels."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxad.layers.conv import Conv
+
+
+def pytorch_uniform(fan_in: int) -> nn.initializers.Initializer:
+  """U(-1, 1) / sqrt(fan_in), PyTorch's default for weights and biases."""
+
+  def init(key, shape, dtype=jnp.float32):
+    limit = fan_in**-0.5
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+  return init
+
+
+def top_k_mean(z: jax.Array, rate: float) -> jax.Array:
+  """Mean of the largest of n values: of max(int(n * rate), 1).
+
+  Multiple-instance learning: an image is as anomalous as its most anomalous
+  places.
+
+  Args:
+    z: [B, h, w, C], n = h * w; each channel is for itself.
+    rate: in [0, 1]; 0 takes the mean of all.
+
+  Returns:
+    [B, C].
+  """
+  z = z.reshape(z.shape[0], -1, z.shape[-1])
+  if rate == 0:
+    return z.mean(1)
+  k = max(int(z.shape[1] * rate), 1)
+  return jax.lax.top_k(z.swapaxes(1, 2), k)[0].mean(-1)
+
+
+class PatchHead(nn.Module):
+  """Scores each place of a map by a 1x1 convolution, the image by the highest.
+
+  Attributes:
+    top_k: rate of `top_k_mean`.
+    features: number of scores.
+    absolute: whether places are compared by their absolute value; not with a
+      top_k of 0.
+  """
+
+  top_k: float
+  features: int = 1
+  absolute: bool = True
+
+  @nn.compact
+  def __call__(self, y, train: bool = False):
+    """[B, h, w, C] to (scores [B, features], of places [B, h, w, features]).
+
+    `train` has no effect, here for the sake of a common signature.
+    """
+    del train
+    init = pytorch_uniform(y.shape[-1])
+    z = Conv(
+      self.features, 1, kernel_init=init, bias_init=init, name="scoring"
+    )(y)
+    if self.absolute and self.top_k > 0:
+      z = jnp.abs(z)
+    return top_k_mean(z, self.top_k), z
+
+
+def enlarged_mean(maps: list, side: int) -> jax.Array:
+  """Mean of maps of several scales at the size of the image.
+
+  Args:
+    maps: [B, h, w] each, for any h and w.
+    side: of the image.
+
+  Returns:
+    [B, side, side], bilinear.
+  """
+  shape = (maps[0].shape[0], side, side)
+  return sum(jax.image.resize(z, shape, "bilinear") for z in maps) / len(maps)

@@ -1,0 +1,274 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""DRA against a recording of the official implementation.
+
+Tolerances are relative to the largest entry of the array compared: forward and
+losses 1e-5, gradients 1e-4, what follows from training steps 1e-3, and a tenth
+of that in float64.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import layout
+import numpy as np
+import pytest
+import reference_trunk
+from conftest import COMMITTED
+from sklearn.metrics import roc_auc_score
+
+import jaxad
+from jaxad import losses
+from jaxad.layers.cutmix import paste
+from jaxad.methods.dra import HEADS, Heads, head_rows
+from jaxad.networks.pyramid import PyramidTrunk, pyramid
+from jaxad.networks.variables import apply_eval, apply_train
+from jaxad.optim import step_decay
+
+FORWARD, GRADIENT, STEPS = 1e-5, 1e-4, 1e-3
+LAYERS = {
+  "holistic_head.fc1": "fc1",
+  "holistic_head.fc2": "fc2",
+  "composite_head.conv.0": "conv",
+  "composite_head.conv.1": "norm",
+}
+
+
+@pytest.fixture
+def golden(load_golden):
+  return load_golden("dra")
+
+
+def tree(arrays):
+  """(params, running statistics)."""
+  params, running = {}, {}
+  params["trunk"], running["trunk"] = reference_trunk.layers(
+    arrays, reference_trunk.TRUNK
+  )
+  heads, running["heads"] = {}, {}
+  for theirs, ours in LAYERS.items():
+    found, statistics = reference_trunk.layers(
+      arrays, f"{theirs}.", lambda _, ours=ours: ours
+    )
+    heads |= found
+    running["heads"] |= statistics
+  for name in HEADS[1:]:
+    heads[name], _ = reference_trunk.layers(
+      arrays, f"{name}_head.scoring.", lambda _: "scoring"
+    )
+  params["heads"] = heads
+  return params, running
+
+
+@pytest.fixture
+def make(golden, precision):
+  """From a group of arrays to (detector, a state with them)."""
+
+  def make(arrays="param/"):
+    detector = jaxad.dra(
+      top_k=float(golden["input/cfg_topk"]),
+      n_references=int(golden["input/cfg_nRef"]),
+      **reference_trunk.sizes(golden),
+    )
+    images, references = (
+      reference_trunk.pixels(golden[f"input/{name}"][0])
+      for name in ("images", "ref_images")
+    )
+    batch = {"x": images, "reference": references}
+    state = layout.recorded_state(
+      detector, batch, *tree(golden.group(arrays)), precision
+    )
+    return detector, state.replace(extras={"reference": references})
+
+  return make
+
+
+def test_three_steps(golden, make, jit, close):
+  detector, state = make()
+  first, step = state.params, jit(detector.phases[0].step)
+  for k in range(3):
+    batch = {
+      "x": reference_trunk.pixels(golden["input/images"][k]),
+      "reference": reference_trunk.pixels(golden["input/ref_images"][k]),
+      "label": golden["input/labels"],
+    }
+    prior = golden["input/ref_mean"][k], golden["input/ref_std"][k]
+    draws = {"views": None, "reference": None, "prior": prior}
+    state, metrics = step(state, batch, draws)
+    rel = FORWARD if k == 0 else STEPS
+    for head, want in zip(HEADS, golden["loss/train_heads"][k], strict=True):
+      close(metrics[head], want, rel)
+    close(metrics["loss"], golden["loss/train_total"][k], rel)
+    norm = golden["loss/grad_norm_before_clip"][k]
+    close(metrics["gradient_norm"], norm, GRADIENT if k == 0 else STEPS)
+    if k == 0:
+      grads, _ = tree(golden.group("grad/"))
+      want = reference_trunk.clipped_and_decayed(grads, first, norm)
+      got = reference_trunk.gradient(state.opt_state)
+      # Before a norm, a bias has no gradient but rounding.
+      for gradients in (got, want):
+        del gradients["heads"]["conv"]["bias"]
+      close(got, want, GRADIENT, together=True)
+    if k in (0, 2):
+      params, running = tree(golden.group(f"after{k + 1}/"))
+      got = jax.tree.map(lambda v: v, state.params)
+      bias = got["heads"]["conv"].pop("bias")
+      want = params["heads"]["conv"].pop("bias")
+      # Adam makes steps of its rounding.
+      reach = 2 * float(golden["input/lr_first_epoch"]) * (k + 1)
+      np.testing.assert_allclose(bias, want, atol=reach)
+      close(got, params, STEPS)
+      # The statistics take the bias up.
+      running_mean = running["heads"]["norm"]["mean"]
+      got_mean = state.batch_stats["heads"]["norm"]["mean"]
+      np.testing.assert_allclose(
+        got_mean, running_mean, atol=reach + STEPS * np.abs(running_mean).max()
+      )
+      close(state.batch_stats["trunk"], running["trunk"], STEPS)
+      close(
+        state.batch_stats["heads"]["norm"]["var"],
+        running["heads"]["norm"]["var"],
+        STEPS,
+      )
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_forward(golden, jit, close, mode):
+  params, running = tree(golden.group("param/"))
+  sizes = reference_trunk.sizes(golden)
+  net = PyramidTrunk(
+    "resnet18",
+    None,
+    "random",
+    sizes["trunk_width"],
+    sizes["trunk_blocks"],
+    n_scales=2,
+    train_norms=True,
+    dtype="float32",
+  )
+  head = Heads(float(golden["input/cfg_topk"]))
+  n = int(golden["input/cfg_nRef"])
+  images = np.concatenate(
+    [golden["input/ref_images"][0], golden["input/images"][0]]
+  )
+  x = layout.channels_last(images)
+  small = golden["out/downscaled_images_first"]
+  close(pyramid(x, 2)[1][:1], layout.channels_last(small), FORWARD)
+
+  @jit
+  def forward(x):
+    train = mode == "train"
+    maps, _ = net.features(params["trunk"], running["trunk"], x, train)
+    if train:
+      scores = [
+        apply_train(head, params["heads"], y[n:], y[:n])[0] for y in maps
+      ]
+    else:
+      scores = [
+        apply_eval(head, params["heads"], running["heads"], y[n:], y[:n])
+        for y in maps
+      ]
+    return maps, [s for s, _ in scores]
+
+  maps, scores = forward(x)
+  rows, _ = head_rows(golden["input/labels"])
+  if mode == "eval":
+    rows = np.ones_like(rows)
+  for s, y in enumerate(maps):
+    want = golden[f"out/{mode}/features_scale{s}"]
+    close(layout.channels_first(y), want, FORWARD)
+    for h, name in enumerate(HEADS):
+      want = golden[f"out/{mode}/{name}_scale{s}"]
+      close(scores[s][h][rows[h], None], want, FORWARD)
+  for h, name in enumerate(HEADS):
+    got = (scores[0][h] + scores[1][h]) / 2
+    close(got[rows[h]], golden[f"out/{mode}/{name}"], FORWARD)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_heads(golden, jit, close, mode):
+  params, running = (v["heads"] for v in tree(golden.group("param/")))
+  head = Heads(float(golden["input/cfg_topk"]))
+  reference = layout.channels_last(golden["input/head_ref_features"])
+
+  def scores(y):
+    if mode == "train":
+      return apply_train(head, params, y, reference)[0]
+    return apply_eval(head, params, running, y, reference)
+
+  y = layout.channels_last(golden["input/head_features"])
+  got, patches = jit(scores)(y)
+  want = golden[f"out/heads_{mode}/seen_map"]
+  close(patches[0], np.abs(want[:, 0]), FORWARD)
+  gradients = jit(jax.jacrev(lambda y: scores(y)[0].sum(1)))(y)
+  for h, name in enumerate(HEADS):
+    close(got[h][:, None], golden[f"out/heads_{mode}/{name}"], FORWARD)
+    want = golden[f"grad/heads_{mode}/{name}_wrt_features"]
+    close(layout.channels_first(gradients[h]), want, GRADIENT)
+
+
+def test_criteria(golden, close):
+  y_true = golden["input/dev_y_true"]
+  prior = losses.prior_statistics(
+    golden["input/dev_ref"], len(golden["input/dev_ref"])
+  )
+  close(prior[0], golden["input/dev_ref_mean"], GRADIENT)
+  close(prior[1], golden["input/dev_ref_std"], FORWARD)
+  few = losses.prior_statistics(golden["input/dweighted_ref"], len(y_true))
+  cases = {
+    "deviation": (*prior, "deviation", "deviation"),
+    "weighted_deviation": (*few, "dweighted_deviation", "dweighted"),
+    "focal": (0, 1, "focal", "focal"),
+    "bce": (0, 1, "bce", "bce"),
+  }
+  for name, (mean, std, value_key, gradient_key) in cases.items():
+    loss = losses.criterion(name).loss
+    value, gradient = jax.value_and_grad(
+      lambda z, loss=loss, m=mean, s=std: loss(z, y_true, m, s).mean()
+    )(jnp.asarray(golden["input/dev_y_pred"]))
+    close(value, golden[f"loss/{value_key}"], FORWARD)
+    close(gradient, golden[f"grad/{gradient_key}_wrt_y_pred"], FORWARD)
+
+
+def test_scores(golden, make, jit, close):
+  detector, state = make("after3/")
+  x = reference_trunk.pixels(golden["input/test_images"])
+  score = jit(detector.score)
+  scores = score(state, x, None)
+  for name in HEADS:
+    close(scores.parts[name], golden[f"score/{name}"], FORWARD)
+  close(scores.image, golden["score/total"], FORWARD)
+  label = golden["input/test_labels"]
+  assert roc_auc_score(label, scores.image) == roc_auc_score(
+    label, golden["score/total"]
+  )
+
+
+def test_cutmix(golden):
+  image, draws = golden["input/cutmix_image"], golden["input/cutmix_draws"]
+  height, width = image.shape[:2]
+  area = draws[:, 0] * height * width
+  size = [np.sqrt(area / draws[:, 1]), np.sqrt(area * draws[:, 1])]
+  got = paste(
+    jnp.stack([image] * len(draws)),
+    jnp.asarray(np.round(np.stack(size, axis=1))),
+    jnp.asarray(np.floor(draws[:, 2:])),
+  )
+  np.testing.assert_array_equal(got, golden["out/cutmix_images"])
+
+
+def test_learning_rates(request):
+  chosen = request.config.getoption("--goldens")
+  paths = [pathlib.Path(chosen) / "dra"] if chosen else []
+  paths = [p / "golden_protocol.json" for p in (*paths, COMMITTED / "dra")]
+  recorded = json.loads(next(p for p in paths if p.is_file()).read_text())
+  for schedule, key in (
+    ("early", "lr_per_epoch_dra_step_first"),
+    ("late", "lr_per_epoch_devnet_step_last"),
+  ):
+    rates = recorded[key]
+    at = step_decay(rates[0], steps_per_epoch=20, schedule=schedule)
+    for epoch, want in enumerate(rates):
+      for step in (0, 19):
+        np.testing.assert_allclose(at(20 * epoch + step), want, rtol=1e-5)
