@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection, Sequence
 
 import jax
 import numpy as np
@@ -178,6 +179,37 @@ def image_metrics(label: np.ndarray, score: np.ndarray) -> dict:
     "image_average_precision": metrics.average_precision(label, score),
     "f1_max": f1,
     "f1_max_threshold": f1_threshold,
+  }
+
+
+def kind_metrics(
+  kind: Sequence[str], score: np.ndarray, seen: Collection[str]
+) -> dict:
+  """Image AUROC by kinds of anomaly, against all normal images.
+
+  Args:
+    kind: N names, "good" for normal images.
+    score: [N].
+    seen: the kinds of anomaly that training saw.
+
+  Returns:
+    {} if it saw none; else `image_auroc_seen` and `image_auroc_unseen`, None
+    where the test has no such kind, and `image_auroc_by_kind`.
+  """
+  if not seen:
+    return {}
+  kind = np.asarray(kind)
+  label = (kind != "good").astype(int)
+
+  def auroc(kinds):
+    rows = (label == 0) | np.isin(kind, list(kinds))
+    return metrics.image_auroc(label[rows], score[rows])
+
+  kinds = sorted(set(kind[label == 1].tolist()))
+  return {
+    "image_auroc_seen": auroc(seen),
+    "image_auroc_unseen": auroc(set(kinds) - set(seen)),
+    "image_auroc_by_kind": {name: auroc([name]) for name in kinds},
   }
 
 

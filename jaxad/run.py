@@ -23,9 +23,9 @@ from absl import logging
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data, evaluation, report, training
+from jaxad import data, evaluation, report, splits, training
 from jaxad.checkpoints import Checkpoints
-from jaxad.data.examples import Dataset, Examples
+from jaxad.data.examples import Dataset
 from jaxad.epochs import EpochEvaluations
 from jaxad.errors import InputError
 from jaxad.thresholds import threshold
@@ -124,14 +124,16 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   detector = jaxad.METHODS[config.method](**config.detector)
   _check_eval(config, detector)
   _check_workdir(workdir, config, resume)
-  dataset, holdout = _load_data(config)
+  dataset, holdout = splits.load(config, detector)
   _check_labels(config, dataset.test.label)
   mesh = training.data_mesh()
   training.make_plan(detector, len(dataset.train.label), config.train)
   init_key, embed_key, score_key = jax.random.split(
     jax.random.key(config.seed), 3
   )
-  state = detector.init(init_key, {"x": dataset.train.x[:1]})
+  state = detector.init(
+    init_key, splits.first_batch(detector, dataset.train, config.seed)
+  )
   _announce(config, dataset, holdout, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
   _make_workdir(workdir, config)
@@ -168,6 +170,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     detector,
     state,
     features.train,
+    outliers=dataset.outliers,
     config=config,
     mesh=mesh,
     workdir=workdir,
@@ -178,9 +181,10 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   checkpoints.close()
   last, state = state, epochs.selected(state)
 
-  normal = _threshold_examples(config, features.train, holdout)
+  normal = splits.threshold_examples(config, features.train, holdout)
   results = {
     "n_train": len(dataset.train.label),
+    "n_train_anomalies": int((dataset.train.label == 1).sum()),
     "n_test": len(dataset.test.label),
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds if config.train.cached_views else None,
@@ -194,6 +198,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     test_scores(state),
     scores_of(state, normal).image,
     lambda examples: scores_of(state, examples, with_maps=True).map,
+    data.seen_kinds(dataset.train),
   )
   if config.eval.protocol == "official":
     results |= epochs.official_results(last, dataset.test.id)
@@ -282,7 +287,9 @@ def _check_workdir(workdir, config, resume):
         "out to start one."
       )
     theirs = json.loads(path.read_text())
-    difference = configs.first_difference(theirs, config.to_dict())
+    # As it would be read again: JSON knows no tuples.
+    ours = json.loads(json.dumps(config.to_dict()))
+    difference = configs.first_difference(theirs, ours)
     if difference:
       raise InputError(
         f"--resume: {workdir} is a run of another configuration: "
@@ -305,42 +312,16 @@ def _make_workdir(workdir, config):
   report.write_json(workdir / "config.json", config.to_dict())
 
 
-def _load_data(config) -> tuple[Dataset, Examples | None]:
-  """The data set, and the part of its training images held out (or None)."""
-  fields = config.data.to_dict()
-  fraction = fields.pop("holdout")
-  dataset = data.load(**fields, seed=config.seed)
-  normal = np.flatnonzero(dataset.train.label == 0)
-  if left_out := len(dataset.train.label) - len(normal):
-    print(
-      f"leaving out {left_out} labelled anomalies: {config.method} learns from "
-      "normal images alone",
-      file=sys.stderr,
-    )
-    dataset = dataset._replace(train=dataset.train.take(normal))
-  if not fraction:
-    return dataset, None
-  n = len(dataset.train.label)
-  n_held = max(1, round(n * fraction))
-  if n_held == n:
-    raise InputError(
-      f"config.data.holdout={fraction} leaves nothing of the {n} training "
-      "images; lower it."
-    )
-  order = np.random.default_rng(config.seed).permutation(n)
-  rows = lambda chosen: dataset.train.take(np.sort(chosen))
-  train, held = rows(order[n_held:]), rows(order[:n_held])
-  return dataset._replace(train=train), held
-
-
 def _announce(config, dataset, holdout, state, workdir):
   name = "/".join(filter(None, [config.data.name, config.data.subset]))
   size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   anomalous = int(dataset.test.label.sum())
+  labelled = int((dataset.train.label == 1).sum())
   lines = [
     f"{config.method} on {name}, {_device()}, {size:,} parameters",
-    f"{len(dataset.train.label)} training images, "
-    f"{len(holdout.label) if holdout else 0} held out, "
+    f"{len(dataset.train.label)} training images"
+    + (f" ({labelled} of them labelled anomalies), " if labelled else ", ")
+    + f"{len(holdout.label) if holdout else 0} held out, "
     f"{len(dataset.test.label) - anomalous} normal and {anomalous} anomalous "
     "test images",
     f"writing to {workdir}",
@@ -389,16 +370,9 @@ def _cached_features(
   )
 
 
-def _threshold_examples(config, train, holdout):
-  """Normal examples whose scores set the threshold."""
-  if holdout is not None:
-    return holdout
-  n, most = len(train.label), config.eval.threshold_images
-  rows = np.random.default_rng(config.seed).permutation(n)[:most]
-  return train.take(np.sort(rows))
-
-
-def _report(config, workdir, test, score, normal_score, maps_of) -> dict:
+def _report(
+  config, workdir, test, score, normal_score, maps_of, seen_kinds
+) -> dict:
   """Figures of the test split; writes `scores.csv` and the pictures.
 
   Args:
@@ -406,6 +380,7 @@ def _report(config, workdir, test, score, normal_score, maps_of) -> dict:
     score: [N] its scores.
     normal_score: scores of normal examples, for the threshold.
     maps_of: examples to their pixel maps, or None for a method without.
+    seen_kinds: the kinds of anomaly that training saw.
   """
   chosen = threshold(
     normal_score, config.eval.threshold, config.eval.threshold_value
@@ -439,6 +414,7 @@ def _report(config, workdir, test, score, normal_score, maps_of) -> dict:
   )
   return {
     **evaluation.image_metrics(test.label, score),
+    **evaluation.kind_metrics(test.kind, score, seen_kinds),
     **evaluation.pixel_metrics(test.mask, maps),
     "threshold": chosen,
     "threshold_rule": config.eval.threshold,

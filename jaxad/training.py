@@ -26,12 +26,18 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
-from jaxad.data.pipeline import batches, number_of_batches
-from jaxad.detector import Detector, State
+from jaxad.data.pipeline import (
+  balanced_batches,
+  batches,
+  number_of_batches,
+)
+from jaxad.detector import Balance, Detector, State
 from jaxad.errors import InputError
 
-# What reaches the update; `index` is for the host.
-BATCH_KEYS = ("x", "weight", "label")
+# What reaches the update, as far as there is any; `index` is for the host.
+BATCH_KEYS = ("x", "weight", "label", "reference", "outlier")
+# Every device gets all of these.
+SHARED_KEYS = ("reference",)
 
 
 class Interrupted(Exception):
@@ -58,9 +64,11 @@ def shard_batch(mesh, batch: dict, axis: int = 0) -> dict:
     batch: this process's part of each array.
     axis: the batch axis: 0, or 1 for stacked batches.
   """
-  sharding = NamedSharding(mesh, PartitionSpec(*(None,) * axis, "data"))
+  divided = NamedSharding(mesh, PartitionSpec(*(None,) * axis, "data"))
   return {
-    name: jax.make_array_from_process_local_data(sharding, value)
+    name: jax.make_array_from_process_local_data(
+      replicated(mesh) if name in SHARED_KEYS else divided, value
+    )
     for name, value in batch.items()
   }
 
@@ -96,15 +104,20 @@ def make_plan(detector: Detector, n_examples: int, train) -> Plan:
       f"config.train.batch_size={train.batch_size} must be a multiple of "
       f"the {jax.device_count()} devices."
     )
-  per_epoch = number_of_batches(
-    n_examples, train.batch_size, train.drop_remainder
-  )
+  balance = detector.phases[0].balance
+  if balance:
+    per_epoch = balance.steps_per_epoch
+  else:
+    per_epoch = number_of_batches(
+      n_examples, train.batch_size, train.drop_remainder
+    )
   if per_epoch == 0:
     raise InputError(
       f"config.train.batch_size={train.batch_size} with drop_remainder "
       f"leaves no batch of the {n_examples} training examples; lower it."
     )
-  if not train.drop_remainder and n_examples % train.batch_size:
+  padded = not train.drop_remainder and n_examples % train.batch_size
+  if padded and not balance:
     for phase in detector.phases:
       if phase.full_batches:
         raise InputError(
@@ -156,7 +169,14 @@ def compile_update(phase, mesh) -> Callable:
 
 
 def dispatches(
-  examples: Examples, plan: Plan, train, seed: int, start: int, stop: int
+  examples: Examples,
+  plan: Plan,
+  train,
+  seed: int,
+  start: int,
+  stop: int,
+  balance: Balance | None = None,
+  outliers: Examples | None = None,
 ) -> Iterator[tuple[int, dict]]:
   """Yields (number of steps, stacked batches) from step start up to stop.
 
@@ -168,16 +188,33 @@ def dispatches(
   step = start
   while step < stop:
     epoch, first = divmod(step, plan.steps_per_epoch)
-    stream = batches(
-      examples,
-      train.batch_size,
+    where = dict(
       seed=seed,
       epoch=epoch,
       start=first,
-      drop_remainder=train.drop_remainder,
       process_index=jax.process_index(),
       process_count=jax.process_count(),
     )
+    if balance:
+      share = balance.normal
+      stream = balanced_batches(
+        examples,
+        train.batch_size,
+        steps_per_epoch=balance.steps_per_epoch,
+        n_normal=train.batch_size * share.numerator // share.denominator,
+        n_references=balance.n_references,
+        outliers=outliers,
+        outlier_share=balance.outlier_share,
+        n_outliers=balance.n_outliers,
+        **where,
+      )
+    else:
+      stream = batches(
+        examples,
+        train.batch_size,
+        drop_remainder=train.drop_remainder,
+        **where,
+      )
     last = min(plan.steps_per_epoch, first + stop - step)
     while first < last:
       whole = first % k == 0 and first + k <= last
@@ -188,6 +225,7 @@ def dispatches(
         {
           name: np.stack([batch[name] for batch in group])
           for name in BATCH_KEYS
+          if name in group[0]
         },
       )
       first += n
@@ -199,6 +237,7 @@ def train(
   state: State,
   examples: Examples,
   *,
+  outliers: Examples | None = None,
   config,
   mesh,
   workdir: pathlib.Path,
@@ -214,6 +253,7 @@ def train(
     detector: what to train.
     state: a new or restored state; its buffers are donated.
     examples: the training split, images or features.
+    outliers: images of another data set, for methods that take them.
     config: of the run, see `jaxad.config.base`.
     mesh: from `data_mesh`.
     workdir: an existing folder.
@@ -255,7 +295,16 @@ def train(
       if step >= stop:
         continue  # a resumed run is past this phase, its fit included
       update = compile_update(phase, mesh)
-      feed = dispatches(examples, plan, config.train, config.seed, step, stop)
+      feed = dispatches(
+        examples,
+        plan,
+        config.train,
+        config.seed,
+        step,
+        stop,
+        phase.balance,
+        outliers,
+      )
       for n, stacked in feed:
         state, metrics = update(state, shard_batch(mesh, stacked, axis=1))
         before, step = step, step + n
@@ -271,7 +320,9 @@ def train(
             raise Interrupted(step)
       if phase.fit:
         one_pass = (
-          shard_batch(mesh, {name: batch[name] for name in BATCH_KEYS})
+          shard_batch(
+            mesh, {name: batch[name] for name in ("x", "weight", "label")}
+          )
           for batch in batches(examples, config.train.batch_size)
         )
         state = phase.fit(state, one_pass)

@@ -91,7 +91,7 @@ def batches(
 
 
 # The streams of a balanced run, part of the key of their permutations.
-_NORMAL, _ANOMALOUS, _REFERENCE, _OUTLIER = range(4)
+_NORMAL, _ANOMALOUS, _REFERENCE, _OUTLIER, _BESIDE = range(5)
 
 
 def balanced_batches(
@@ -106,6 +106,7 @@ def balanced_batches(
   n_references: int = 0,
   outliers: Examples | None = None,
   outlier_share: float = 0.5,
+  n_outliers: int = 0,
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -115,9 +116,9 @@ def balanced_batches(
   come first in a batch, then anomalies (label 1). Each kind is a stream without
   end, a permutation and then a new one, across batches and epochs. Permutation
   number k of a stream is that of `numpy.random.default_rng((seed, stream, k))`,
-  where the streams are 0 of the normal examples, 1 of the anomalies and 2 of
-  the references, so batch i of a run is a function of (seed, i) alone. Without
-  anomalies all rows are normal.
+  where the streams are 0 of the normal examples, 1 of the anomalies, 2 of the
+  references and 4 of outliers beside the rows, so batch i of a run is a
+  function of (seed, i) alone. Without anomalies all rows are normal.
 
   Args:
     examples: the split.
@@ -133,6 +134,7 @@ def balanced_batches(
       places of normal rows, each with probability `outlier_share`, and have
       the label 2.
     outlier_share: as said.
+    n_outliers: images of the other data set that come beside each row.
     process_index: as in `batches`. All processes get all references.
     process_count: as in `batches`.
 
@@ -144,6 +146,7 @@ def balanced_batches(
       index      [B] int32, the row of `examples`, or len(examples.label) + k
                  for row k of `outliers`
       reference  [R, ...] as in `examples`, if there are to be any
+      outlier    [n_outliers * B, ...], likewise
 
   Raises:
     InputError: a wrong size, count or start, or no normal examples.
@@ -180,7 +183,7 @@ def balanced_batches(
     count,
   )
   label = examples.label[index]
-  if outliers is not None:
+  if outliers is not None and outlier_share:
     for step, (rows, labels) in enumerate(zip(index, label, strict=True)):
       rng = np.random.default_rng((seed, _OUTLIER, first + step))
       replaced = rng.random(batch_size) < outlier_share
@@ -200,6 +203,16 @@ def balanced_batches(
       count * n_references,
     ).reshape(count, n_references)
     gathered["reference"] = (_pick(examples), dtype, rows)
+  if outliers is not None and n_outliers:
+    n = n_outliers * batch_size
+    rows = _from_stream(
+      permutation(_BESIDE, np.arange(len(outliers.label), dtype=np.int32)),
+      first * n,
+      count * n,
+    ).reshape(count, n)
+    part *= n_outliers
+    columns = slice(process_index * part, (process_index + 1) * part)
+    gathered["outlier"] = (_pick(outliers), dtype, rows[:, columns])
   ready = {
     "weight": np.ones(index.shape, np.float32),
     "label": label,
