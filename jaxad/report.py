@@ -25,6 +25,8 @@ DPI = 120
 # Titles of the metrics on the screen; they are shares and get four decimals.
 TITLES = {
   "image_auroc": "image AUROC",
+  "image_auroc_seen": "image AUROC, kinds seen in training",
+  "image_auroc_unseen": "image AUROC, unseen kinds",
   "image_average_precision": "average precision",
   "f1_max": "F1-max",
   "official_image_auroc": "official image AUROC",

@@ -4,6 +4,7 @@
     python -m jaxad.run --config configs/differnet.py
     python -m jaxad.run --config configs/differnet.py:mvtec_ad/bottle \
         --config.data.root=DIR --config.train.epochs=24 --workdir runs/bottle
+    python -m jaxad.run --config configs/dra.py --seeds 0,1,2
 """
 
 import argparse
@@ -28,6 +29,7 @@ from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Dataset
 from jaxad.epochs import EpochEvaluations
 from jaxad.errors import InputError
+from jaxad.seeds import parse_seeds, run_seeds
 from jaxad.thresholds import threshold
 
 USAGE_ERROR, INTERRUPTED = 2, 130
@@ -41,8 +43,11 @@ def main(argv: list[str] | None = None) -> int:
   # Orbax tells at length how long a save took, and why one failed.
   logging.set_verbosity(logging.FATAL)
   try:
-    config, workdir, resume = parse(argv)
-    run(config, workdir, resume)
+    config, workdir, resume, seeds = parse(argv)
+    if seeds:
+      run_seeds(run, config, seeds, workdir, resume)
+    else:
+      run(config, workdir, resume)
   except InputError as error:
     return _fail(error)
   except OSError as error:
@@ -61,7 +66,7 @@ def _fail(message):
 
 
 def parse(argv):
-  """Command line to (config, workdir, resume)."""
+  """Command line to (config, workdir, resume, seeds or None)."""
   parser = argparse.ArgumentParser(
     prog="python -m jaxad.run",
     description="Train, evaluate and report one configuration.",
@@ -85,6 +90,11 @@ def parse(argv):
     action="store_true",
     help="continue the run in --workdir from its last checkpoint",
   )
+  parser.add_argument(
+    "--seeds",
+    metavar="0,1,2",
+    help="one run for each of these seeds, and the mean of their figures",
+  )
   args, rest = parser.parse_known_args(argv)
   config = configs.load(args.config)
   rest = iter(rest)
@@ -99,7 +109,8 @@ def parse(argv):
     configs.override(config, name.removeprefix("--config."), value)
   if args.resume and args.workdir is None:
     raise InputError("--resume needs the --workdir of the run to continue.")
-  return config, args.workdir or _default_workdir(config), args.resume
+  seeds = parse_seeds(args.seeds) if args.seeds is not None else None
+  return config, args.workdir or _default_workdir(config), args.resume, seeds
 
 
 def _default_workdir(config):
@@ -287,9 +298,7 @@ def _check_workdir(workdir, config, resume):
         "out to start one."
       )
     theirs = json.loads(path.read_text())
-    # As it would be read again: JSON knows no tuples.
-    ours = json.loads(json.dumps(config.to_dict()))
-    difference = configs.first_difference(theirs, ours)
+    difference = configs.first_difference(theirs, config.to_dict())
     if difference:
       raise InputError(
         f"--resume: {workdir} is a run of another configuration: "

@@ -77,9 +77,15 @@ def test_base_gives_fresh_fields(config):
 
 # What a file runs on without a preset.
 EMBEDDED = {
+  "devnet": "textures",
   "differnet": "textures",
+  "dra": "textures",
+  "flos": "textures",
   "ganomaly": "digits/0",
+  "kdad": "textures",
+  "mlep": "textures",
   "ocgan": "digits/0",
+  "saoe": "textures",
   "skip_ganomaly": "digits/0",
 }
 

@@ -64,7 +64,8 @@ class Case(NamedTuple):
     normal: (n, seed) to n examples.
     odd: the same, obviously different.
     steps: of training, after which the odd ones stand out ...
-    ratio: ... so many times as high as the normal ones.
+    ratio: ... so many times as high as the normal ones ...
+    gap: ... or, where scores are not positive, so much higher.
     seen: whether those are the ones trained on: reconstructions do not
       generalise from four images.
   """
@@ -75,10 +76,42 @@ class Case(NamedTuple):
   odd: Callable = noise
   steps: int = 60
   ratio: float = 10.0
+  gap: float | None = None
   seen: bool = False
 
 
+# Of the methods that learn from labelled anomalies.
+LABELLED = dict(
+  weights="random",
+  trunk_width=4,
+  trunk_blocks="1,1,1,1",
+  layer="layer1",
+  rotation=0.0,
+  learning_rate=3e-3,
+)
+WRONG_TRUNKS = (
+  ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18"),
+  ("trunk", "alexnet", "only the trunk resnet18 has other sizes, not alexnet"),
+  ("layer", "layer5", "layer='layer5'.*layer1, layer2"),
+  ("trunk_width", 0, "trunk_width=0.*1 or more"),
+  ("trunk_blocks", "2,2,2", "trunk_blocks=2,2,2.*such as 2,2,2,2"),
+  ("trunk_dtype", "float16", "trunk_dtype='float16'.*float32, bfloat16"),
+  ("schedule", "never", "schedule='never'.*early, late, constant"),
+  ("steps_per_epoch", 0, "steps_per_epoch=0.*1 or more"),
+)
+
+
 CASES = {
+  "devnet": Case(
+    keywords=LABELLED,
+    wrong=(
+      *WRONG_TRUNKS,
+      ("n_scales", 0, "n_scales=0.*1 or more"),
+      ("criterion", "hinge", "criterion='hinge'.*deviation, weighted_dev"),
+      ("prior_size", 1, "prior_size=1.*2 or more"),
+    ),
+    ratio=2.0,
+  ),
   "differnet": Case(
     keywords=dict(
       trunk="alexnet",
@@ -100,6 +133,19 @@ CASES = {
       ("trunk_dtype", "float16", "trunk_dtype='float16'.*float32, bfloat16"),
     ),
   ),
+  "dra": Case(
+    keywords=LABELLED | dict(n_references=2, pseudo="none"),
+    wrong=(
+      *WRONG_TRUNKS,
+      ("heads", "seen,black", "heads='black'.*holistic, seen, pseudo"),
+      ("reference", "none", "reference='none'.*resample, fixed"),
+      ("test_reference", "none", "test_reference='none'.*fixed, official"),
+      ("pseudo", "cutpaste", "pseudo='cutpaste'.*cutmix, outliers, none"),
+      ("n_references", 0, "n_references=0.*1 or more"),
+    ),
+    gap=2.0,
+  ),
+  "flos": Case(keywords=LABELLED, wrong=WRONG_TRUNKS, ratio=2.0),
   "ganomaly": Case(
     keywords=dict(latent_dim=8, width=8, learning_rate=2e-3),
     wrong=(
@@ -112,6 +158,32 @@ CASES = {
     ratio=10.0,
     seen=True,
   ),
+  "kdad": Case(
+    keywords=dict(
+      weights="random",
+      loss_layers="features.4,features.9",
+      learning_rate=3e-3,
+      map_sigma=2.0,
+    ),
+    wrong=(
+      ("trunk", "alexnet", "trunk='alexnet'.*vgg16, squeezenet1_1"),
+      ("cloner", "large", "cloner='large'.*small, equal"),
+      ("loss_layers", "pool5", "loss_layers='pool5'.*features.4, .*30"),
+      ("score_layers", "features.30", "score_layers=.*features.4, features.9"),
+      ("map", "smooth", "map='smooth'.*gradient, guided"),
+      ("map_sigma", 0.0, "map_sigma=0.0.*positive"),
+      ("lam", -1.0, "lam=-1.0.*negative"),
+    ),
+    ratio=2.0,
+  ),
+  "mlep": Case(
+    keywords=LABELLED,
+    wrong=(
+      *WRONG_TRUNKS,
+      ("score", "psnr", "score='psnr'.*feature_distance, reconstruction"),
+    ),
+    gap=0.3,
+  ),
   "ocgan": Case(
     keywords=dict(depth=1, width=8, latent_dim=8, learning_rate=2e-3),
     wrong=(
@@ -123,6 +195,11 @@ CASES = {
     odd=cropped(noise, 13),
     ratio=2.0,
     seen=True,
+  ),
+  "saoe": Case(
+    keywords=LABELLED,
+    wrong=(*WRONG_TRUNKS, ("score", "logit", "score='logit'.*uniform")),
+    gap=0.1,
   ),
   "skip_ganomaly": Case(
     keywords=dict(width=4, width_d=8, latent_dim=8, learning_rate=2e-3),
@@ -144,13 +221,29 @@ class Subject:
   x: np.ndarray
 
   @functools.cached_property
+  def batch(self):
+    """A batch of the examples, with odd ones where labels are seen."""
+    return self.batch_of(0)
+
+  def batch_of(self, seed):
+    """Another batch of the same shapes."""
+    x = self.case.normal(4, seed)
+    if self.detector.phases[0].balance is None:
+      return {"x": x}
+    return {
+      "x": np.concatenate([x, self.case.odd(2, seed)]),
+      "label": np.int32([0, 0, 0, 0, 1, 1]),
+      "reference": x[:2],
+    }
+
+  @functools.cached_property
   def init(self):
     return jax.jit(self.detector.init)
 
   @functools.cached_property
   def state(self):
     # As users call it: jit would make arrays of Python numbers.
-    return self.detector.init(jax.random.key(0), {"x": self.x})
+    return self.detector.init(jax.random.key(0), self.batch)
 
   @functools.cached_property
   def updates(self):
@@ -171,10 +264,13 @@ class Subject:
   def train(self, state, steps):
     """The state after that many steps of every phase, and all the metrics."""
     history = []
-    for update in self.updates:
+    for phase, update in zip(self.detector.phases, self.updates, strict=True):
       for _ in range(steps):
-        state, metrics = update(state, {"x": self.x})
+        state, metrics = update(state, self.batch)
         history.append(metrics)
+      if phase.fit:
+        weight = np.ones(len(self.batch["x"]), np.float32)
+        state = phase.fit(state, [self.batch | {"weight": weight}])
     return state, history
 
 
@@ -227,7 +323,7 @@ def test_init(subject):
   assert sum(leaf.size for leaf in params) > 100
   chex.assert_tree_all_finite(state.params)
   # The batch gives shapes; its values and its size do not matter.
-  batch = {"x": jax.ShapeDtypeStruct((1, *subject.x.shape[1:]), np.uint8)}
+  batch = subject.batch | {"x": subject.batch["x"][-1:]}
   shapes = jax.eval_shape(subject.detector.init, KEY, batch)
   chex.assert_trees_all_equal_shapes_and_dtypes(state, shapes)
 
@@ -235,7 +331,7 @@ def test_init(subject):
 def test_update_keeps_the_structure_and_counts(subject):
   state = subject.state
   for update in subject.updates:
-    new, metrics = update(state, {"x": subject.x})
+    new, metrics = update(state, subject.batch)
     chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
     assert int(new.step) == int(state.step) + 1
     assert differ(jax.random.key_data(new.key), jax.random.key_data(state.key))
@@ -261,17 +357,15 @@ def test_update_is_traced_once(subject):
     update = jax.jit(chex.assert_max_traces(phase.update, n=1))
     state = subject.state
     for seed in range(3):
-      batch = {
-        "x": subject.case.normal(4, seed),
-        "weight": np.ones(4, np.float32),
-        "label": np.zeros(4, np.int32),
-      }
-      state, _ = update(state, batch)
+      batch = subject.batch_of(seed)
+      n = len(batch["x"])
+      batch = {"label": np.zeros(n, np.int32)} | batch
+      state, _ = update(state, batch | {"weight": np.ones(n, np.float32)})
 
 
 def test_the_key_decides_everything(subject):
   run = lambda seed: subject.train(
-    subject.init(jax.random.key(seed), {"x": subject.x}), 2
+    subject.init(jax.random.key(seed), subject.batch), 2
   )
   bits = lambda state: state.replace(key=jax.random.key_data(state.key))
   (a, a_metrics), (b, b_metrics), (c, _) = run(3), run(3), run(4)
@@ -345,6 +439,10 @@ def test_training_makes_odd_examples_stand_out(subject):
     normal = subject.x
   score = lambda state, x: np.asarray(subject.score(state, x, KEY).image)
   state, _ = subject.train(subject.state, subject.case.steps)
+  if subject.case.gap is not None:
+    gap = lambda state: score(state, odd).min() - score(state, normal).max()
+    assert gap(state) > max(subject.case.gap, gap(subject.state))
+    return
   ratio = lambda state: score(state, odd).min() / score(state, normal).max()
   assert ratio(state) > subject.case.ratio
   assert ratio(state) > 2 * ratio(subject.state)
@@ -354,7 +452,7 @@ def test_nothing_calls_back_to_the_host(subject):
   detector, state, x = subject.detector, subject.state, subject.x
   calls = {"score": (detector.score, state, x, KEY)}
   for phase in detector.phases:
-    calls[phase.name] = (phase.update, state, {"x": x})
+    calls[phase.name] = (phase.update, state, subject.batch)
   for name in ("localize", "embed"):
     if fn := getattr(detector, name):
       calls[name] = (fn, state, x, KEY)

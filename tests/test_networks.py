@@ -338,7 +338,7 @@ def torch_tensors(torch, variables):
 
 
 def torch_forward(torch, name, t, x, last="layer4"):
-  """The three networks in PyTorch's functions; NCHW."""
+  """The networks in PyTorch's functions; NCHW."""
   f = torch.nn.functional
 
   def conv(x, name, stride=1, padding=0):
@@ -374,6 +374,13 @@ def torch_forward(torch, name, t, x, last="layer4"):
       x = f.max_pool2d(x, 3, 2, ceil_mode=True)
       for index in indices:
         x = fire(x, f"features.{index}")
+    return x
+  if name == "vgg16":
+    for index in range(31):
+      if f"features.{index}.weight" in t:
+        x = f.relu(conv(x, f"features.{index}", 1, 1))
+      elif index in (4, 9, 16, 23, 30):
+        x = f.max_pool2d(x, 2)
     return x
   x = f.max_pool2d(f.relu(norm(conv(x, "conv1", 2, 3), "bn1")), 3, 2, 1)
   for stage in range(1, int(last[-1]) + 1):

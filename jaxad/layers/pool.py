@@ -10,6 +10,8 @@ stride 2 in float32 on two cores, jax 0.10.2 (and 0.12):
     [24, 55, 55, 192]     12 -> 3 (12 -> 4)   176 -> 30 (194 -> 50)
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -61,14 +63,6 @@ def max_pool(
     lowest = jnp.array(-jnp.inf, x.dtype)
     x = lax.pad(x, lowest, [(0, 0, 0), *pads, (0, 0, 0)])
 
-  def slices(x):
-    best = None
-    for i in range(window):
-      for j in range(window):
-        y = x[:, i::stride, j::stride][:, : outputs[0], : outputs[1]]
-        best = y if best is None else _first_maximum(best, y)
-    return best
-
   def reduce_window(x):
     return lax.reduce_window(
       x,
@@ -79,6 +73,7 @@ def max_pool(
       padding="VALID",
     )
 
+  slices = lambda x: _max_of_taps(x, window, stride, tuple(outputs))
   return lax.platform_dependent(x, cpu=slices, default=reduce_window)
 
 
@@ -91,6 +86,60 @@ def _outputs(size, window, stride, padding, ceil_mode):
   return count
 
 
-def _first_maximum(a, b):
-  """max(a, b) whose gradient goes to `a` alone where they are equal."""
-  return jnp.where((a >= b) | jnp.isnan(a), a, b)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def _max_of_taps(x, window, stride, outputs):
+  """The maximum over the taps of windows that all lie inside x."""
+  return functools.reduce(jnp.maximum, _strided(x, window, stride, outputs))
+
+
+@_max_of_taps.defjvp
+def _max_of_taps_jvp(window, stride, outputs, primals, tangents):
+  """The tangent is that of the first maximum, found once and kept."""
+  best, *others = _strided(primals[0], window, stride, outputs)
+  first = jnp.zeros(best.shape, jnp.uint8)
+  for k, y in enumerate(others, 1):
+    stays = (best >= y) | jnp.isnan(best)
+    best, first = jnp.where(stays, best, y), jnp.where(stays, first, k)
+  # Else XLA finds it anew for each tap.
+  best, first = lax.optimization_barrier((best, first))
+  moved = [
+    jnp.where(first == k, y, 0)
+    for k, y in enumerate(_split(tangents[0], window, stride, outputs))
+  ]
+  return best, sum(moved)
+
+
+def _strided(x, window, stride, outputs):
+  """[B, h, w, C] for each tap of a window, row by row."""
+  return [
+    x[:, i::stride, j::stride][:, : outputs[0], : outputs[1]]
+    for i in range(window)
+    for j in range(window)
+  ]
+
+
+def _split(x, window, stride, outputs):
+  """`_strided`, whose transpose is slow, by other means.
+
+  Pixels are split by their place in blocks of stride x stride, not indexed: the
+  transpose of an index is a dilated pad.
+  """
+  batch, *size, channels = x.shape
+  blocks = [n + (window - 1) // stride for n in outputs]
+  # Negative where the stride leaves pixels unused.
+  pads = [
+    (0, stride * block - n, 0) for n, block in zip(size, blocks, strict=True)
+  ]
+  x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+  x = x.reshape(batch, blocks[0], stride, blocks[1], stride * channels)
+  places = [
+    lax.split(row[:, :, 0], (channels,) * stride, axis=3)
+    for row in lax.split(x, (1,) * stride, axis=2)
+  ]
+  taps = []
+  for i in range(window):
+    for j in range(window):
+      (row, u), (column, v) = divmod(i, stride), divmod(j, stride)
+      y = lax.slice_in_dim(places[u][v], row, row + outputs[0], axis=1)
+      taps.append(lax.slice_in_dim(y, column, column + outputs[1], axis=2))
+  return taps

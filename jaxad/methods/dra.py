@@ -133,12 +133,12 @@ def dra(
   layer: str | None = None,
   weights: str = "imagenet",
   trunk_width: int = 64,
-  trunk_blocks: tuple = (2, 2, 2, 2),
+  trunk_blocks: str = "2,2,2,2",
   train_norms: bool = True,
   trunk_dtype: str = "float32",
   n_scales: int = 2,
   top_k: float = 0.1,
-  heads: tuple = HEADS,
+  heads: str = "holistic,seen,pseudo,composite",
   n_references: int = 5,
   reference: str = "resample",
   test_reference: str = "fixed",
@@ -170,14 +170,15 @@ def dra(
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".
     trunk_width: channels of ResNet's first convolution.
-    trunk_blocks: basic blocks of ResNet's four layers.
+    trunk_blocks: basic blocks of ResNet's four layers, with commas between.
     train_norms: whether the trunk's batch norms normalise by the batch. Without
       it they stay as loaded, while all weights are trained.
     trunk_dtype: "float32" or "bfloat16", the trunk's arithmetic.
     n_scales: image scales, each half the size of the one before.
     top_k: share of the patches whose mean is the score; 0 takes the signed mean
       of all.
-    heads: which of the four take part in training and score.
+    heads: which of the four take part in training and score, with commas
+      between.
     n_references: reference images.
     reference: in training, "resample" (with each batch, augmented, half of them
       pseudo anomalies if those are made by "cutmix") or "fixed" (those of the
@@ -215,10 +216,9 @@ def dra(
   one_of("reference", reference, ("resample", "fixed"))
   one_of("test_reference", test_reference, ("fixed", "official"))
   one_of("pseudo", pseudo, ("cutmix", "outliers", "none"))
-  for head in heads:
-    one_of("heads", head, HEADS)
-  if not heads:
-    raise InputError(f"heads=(): choose from {', '.join(HEADS)}.")
+  chosen = [name.strip() for name in heads.split(",")]
+  for name in chosen:
+    one_of("heads", name, HEADS)
   if n_references < 1:
     raise InputError(f"n_references={n_references}: expected 1 or more.")
   net = PyramidTrunk(
@@ -245,7 +245,7 @@ def dra(
   )
   head = Heads(top_k)
   n_kept = OFFICIAL_POOL if test_reference == "official" else n_references
-  used = np.float32([name in heads for name in HEADS])
+  used = np.float32([name in chosen for name in HEADS])
   sign = np.float32([-1, 1, 1, 1]) * used
 
   def init(key, batch: Batch) -> State:

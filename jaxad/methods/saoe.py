@@ -54,7 +54,7 @@ def saoe(
   layer: str | None = None,
   weights: str = "imagenet",
   trunk_width: int = 64,
-  trunk_blocks: tuple = (2, 2, 2, 2),
+  trunk_blocks: str = "2,2,2,2",
   train_norms: bool = True,
   trunk_dtype: str = "float32",
   n_scales: int = 2,
@@ -86,7 +86,7 @@ def saoe(
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".
     trunk_width: channels of ResNet's first convolution.
-    trunk_blocks: basic blocks of ResNet's four layers.
+    trunk_blocks: basic blocks of ResNet's four layers, with commas between.
     train_norms: whether the trunk's batch norms normalise by the batch. Without
       it they stay as loaded, while all weights are trained.
     trunk_dtype: "float32" or "bfloat16", the trunk's arithmetic.

@@ -77,7 +77,7 @@ class PyramidTrunk(NamedTuple):
     layer: its last layer; None is its end.
     weights: "imagenet", "random" or the path of a file, see `trunk_variables`.
     width: channels of ResNet's first convolution; 64 as published.
-    blocks: basic blocks of ResNet's four layers; (2, 2, 2, 2) as published.
+    blocks: basic blocks of ResNet's four layers; "2,2,2,2" as published.
     n_scales: of the pyramid.
     train_norms: whether batch norms normalise by the batch and keep running
       statistics; else they stay what the weights file made them.
@@ -89,7 +89,7 @@ class PyramidTrunk(NamedTuple):
   layer: str | None
   weights: str
   width: int
-  blocks: tuple[int, ...]
+  blocks: str
   n_scales: int
   train_norms: bool
   dtype: str
@@ -100,20 +100,25 @@ class PyramidTrunk(NamedTuple):
     Raises:
       InputError: they do not.
     """
+    make_trunk(self.name, self.layer)
     one_of("trunk_dtype", self.dtype, ("float32", "bfloat16"))
     if self.n_scales < 1:
       raise InputError(f"n_scales={self.n_scales}: expected 1 or more.")
+    numbers = self.blocks.split(",")
+    if len(numbers) != len(resnet.BLOCKS) or not all(
+      number.strip().isdecimal() and int(number) for number in numbers
+    ):
+      raise InputError(
+        f"trunk_blocks={self.blocks}: expected a number for each of the four "
+        "layers, such as 2,2,2,2."
+      )
+    if self.width < 1:
+      raise InputError(f"trunk_width={self.width}: expected 1 or more.")
     if self.name != "resnet18" and self._sizes() != _PUBLISHED:
       raise InputError(
         f"trunk_width={self.width}, trunk_blocks={self.blocks}: only the trunk "
         f"resnet18 has other sizes, not {self.name}; leave them out."
       )
-    if len(self.blocks) != len(resnet.BLOCKS):
-      raise InputError(
-        f"trunk_blocks={self.blocks}: expected a number for each of the four "
-        "layers, such as (2, 2, 2, 2)."
-      )
-    make_trunk(self.name, self.layer)
 
   @property
   def module(self) -> nn.Module:
@@ -178,7 +183,8 @@ class PyramidTrunk(NamedTuple):
     return running_average(running, *filter(None, stats), momentum=MOMENTUM)
 
   def _sizes(self):
-    return {"width": self.width, "blocks": tuple(self.blocks)}
+    blocks = tuple(int(number) for number in self.blocks.split(","))
+    return {"width": self.width, "blocks": blocks}
 
 
 _PUBLISHED = {"width": resnet.WIDTH, "blocks": resnet.BLOCKS}

@@ -29,7 +29,7 @@ def sizes(golden):
   return {
     "weights": "random",
     "trunk_width": int(golden["input/cfg_width"]),
-    "trunk_blocks": tuple(int(n) for n in golden["input/cfg_layers"]),
+    "trunk_blocks": ",".join(str(n) for n in golden["input/cfg_layers"]),
   }
 
 
