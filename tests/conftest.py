@@ -1,6 +1,19 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Options and shared set-up of the test suite."""
 
+import os
+
+# Most of the time of these tests goes to compiling programs that run a few
+# times on small arrays: without the passes that make them fast it is a third.
+# The arithmetic is the same up to the order of sums.
+os.environ["XLA_FLAGS"] = " ".join(
+  [
+    os.environ.get("XLA_FLAGS", ""),
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+  ]
+)
+
 import jax
 import pytest
 

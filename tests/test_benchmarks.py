@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ import pytest
 
 import jaxad
 from jaxad.methods.differnet import pooled_features
+from jaxad.methods.dra import HEADS
 from jaxad.networks.trunk import make_trunk
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -134,6 +136,39 @@ def test_small_gans_run(load, workload):
     program.run()
 
 
+# One of each kind, as above. D1's losses are compared below.
+@pytest.mark.parametrize(
+  "workload",
+  ["D3", "D4"]
+  + [pytest.param(name, marks=pytest.mark.slow) for name in ("D1", "D2", "D5")],
+)
+def test_small_dra_runs(load, workload):
+  dra, harness = load("dra"), load("harness")
+  options = harness.Options(small=True, tf32=False, bfloat16=workload == "D3")
+  makes = [dra.make_jaxad]
+  if importlib.util.find_spec("torch") is not None:
+    makes.append(dra.make_pytorch)
+  for make in makes:
+    program = make(workload, options)
+    assert program.items == 6
+    program.run()
+
+
+def test_dra_workloads_have_the_official_sizes(load):
+  dra, harness = load("dra"), load("harness")
+  options = harness.Options(small=False, tf32=False, bfloat16=False)
+  for workload, method, batch, kinds in (
+    ("D1", "dra", 48, [16, 16, 16]),
+    ("D2", "dra", 12, [4, 4, 4]),
+    ("D4", "devnet", 48, [24, 24]),
+  ):
+    chosen, sizes = dra.setting(workload, options)
+    assert (chosen, sizes.batch, sizes.side) == (method, batch, 448)
+    arrays = dra.make_batch(chosen, sizes._replace(side=2))
+    assert np.bincount(arrays["label"]).tolist() == kinds
+    assert ("reference" in arrays) == (method == "dra")
+
+
 def test_bad_arguments_are_refused_before_measuring(tmp_path):
   for argument in (
     "--workloads=W9",
@@ -221,18 +256,22 @@ def test_both_sides_score_alike(official):
   np.testing.assert_allclose(score, scores.image[0], rtol=1e-5)
 
 
-# The GANs of the PyTorch side against recordings of the official code, which
+# The methods of the PyTorch side against recordings of the official code, which
 # jaxad's are compared with in tests/equivalence.
 
 
 @pytest.fixture
-def official_gan(load):
+def double():
   torch = pytest.importorskip("torch")
-  module = load("pytorch_gan")
   default = torch.get_default_dtype()
   torch.set_default_dtype(torch.float64)
-  yield module
+  yield
   torch.set_default_dtype(default)
+
+
+@pytest.fixture
+def official_gan(load, double):
+  return load("pytorch_gan")
 
 
 def load_recording(method):
@@ -336,3 +375,75 @@ def test_ocgan_is_the_official_one(official_gan, mine):
   names = [names[i] for i in recorded]
   # Where the recording, in float32, has gradients near zero.
   assert_moved_alike(moved, names, expected, "", False, atol=4e-6)
+
+
+@pytest.mark.parametrize("method", ["dra", "devnet"])
+def test_dra_is_the_official_one(load, double, method):
+  official, recording = load("pytorch_dra"), load_recording(method)
+
+  def recorded(prefix):
+    tensors = {}
+    for name, value in group(recording, prefix).items():
+      name = name.replace("feature_extractor.net.", "trunk.")
+      name = re.sub(r"^conv\.", "head.scoring.", name)  # DevNet
+      tensors[re.sub(r"^(\w+)_head\.", r"heads.\1.", name)] = value
+    return tensors
+
+  make = official.Dra if method == "dra" else official.DevNet
+  model = make(width=4, top_k=float(recording["input/cfg_topk"]))
+  model.load_state_dict(recorded("param/"))
+  means, stds = (recording[f"input/ref_{k}"].flatten() for k in ("mean", "std"))
+  priors = iter(zip(means, stds, strict=True))  # of one loss after the other
+  model.prior = lambda like: next(priors)
+  references = lambda k: (
+    (recording["input/ref_images"][k],) if method == "dra" else ()
+  )
+  losses = "loss/train_heads" if method == "dra" else "loss/train"
+  for k in range(3):
+    x, label = recording["input/images"][k], recording["input/labels"]
+    loss = model.train_step(*references(k), x, label)
+    np.testing.assert_allclose(loss, recording[losses][k], rtol=1e-6)
+  assert next(priors, None) is None
+  expected = recorded("after3/")
+  for name, value in model.state_dict().items():
+    np.testing.assert_allclose(
+      value, expected[name], rtol=1e-5, atol=2e-7, err_msg=name
+    )
+  scores = model.score(*references(0), recording["input/test_images"])
+  np.testing.assert_allclose(scores, recording["score/total"], rtol=1e-6)
+
+
+def test_both_sides_of_dra_have_the_same_losses(load):
+  """On the batch of the benchmark: no augmentation, the same images."""
+  torch = pytest.importorskip("torch")
+  dra, harness = load("dra"), load("harness")
+  options = harness.Options(small=True, tf32=False, bfloat16=False)
+  batch = dra.make_batch(*dra.setting("D1", options))
+  detector = dra.make_detector("D1", options)
+  state = detector.init(jax.random.key(0), batch)
+
+  model = dra.make_model("D1", options)
+  model.prior = lambda like: (0.0, 1.0)
+  parts = {
+    r"heads\.fc": "heads.holistic.fc",
+    r"heads\.conv\.": "heads.composite.conv.0.",
+    r"heads\.norm\.": "heads.composite.conv.1.",
+    r"\.scale$": ".weight",
+  }
+  tensors = {}
+  for name, value in state_dict(state.params).items():
+    for ours, theirs in parts.items():
+      name = re.sub(ours, theirs, name)
+    tensors[name] = torch.tensor(value)
+  missing, unexpected = model.load_state_dict(tensors, strict=False)
+  assert not unexpected
+  assert all("running" in k or "num_batches" in k for k in missing)
+
+  phase = detector.phases[0]
+  draws = phase.draw(jax.random.key(1), batch)
+  draws["prior"] = jnp.zeros(4), jnp.ones(4)
+  expected = jax.jit(
+    lambda *args: [phase.step(*args)[1][name] for name in HEADS]
+  )(state, batch, draws)
+  losses = model.train_step(*dra.make_inputs(batch, "cpu"))
+  np.testing.assert_allclose(losses, expected, rtol=1e-4)

@@ -17,7 +17,7 @@ from jaxad.networks.trunk import (
   minimum_size,
   trunk_variables,
 )
-from jaxad.networks.variables import apply_eval, apply_train
+from jaxad.networks.variables import apply_eval, apply_train, initialize
 
 # Weight of the old running statistics; PyTorch's "momentum 0.1".
 MOMENTUM = 0.9
@@ -139,12 +139,16 @@ class PyramidTrunk(NamedTuple):
         trained.
     """
     check_images(shape, self.name, self.layer, self.n_scales)
+    if self.weights == "random":
+      images = jnp.zeros((1, *shape[1:]), jnp.float32)
+      drawn = initialize(key, {"trunk": (self.module, images)})
+      return tuple(part["trunk"] for part in drawn)
     sizes = self._sizes() if self.name == "resnet18" else {}
     variables = trunk_variables(
       self.name, self.layer, self.weights, key, **sizes
     )
     running = variables.get("batch_stats", {})
-    if self.train_norms and self.weights != "random" and _is_folded(running):
+    if self.train_norms and _is_folded(running):
       raise InputError(
         f"weights {self.weights}: the batch norms of this file are folded into "
         "its convolutions (all running means are 0 and all variances equal), "

@@ -6,7 +6,6 @@ Without an option the tests replay the recordings in `goldens/`; with
 have other sizes.
 """
 
-import functools
 import pathlib
 
 import chex
@@ -15,22 +14,6 @@ import numpy as np
 import pytest
 
 COMMITTED = pathlib.Path(__file__).parent / "goldens"
-
-
-# Large steps compile in a quarter of the time without the passes that make them
-# fast; the arithmetic is the same up to the order of sums.
-QUICKLY = {
-  "xla_backend_optimization_level": 0,
-  "xla_cpu_use_fusion_emitters": False,
-}
-
-
-@pytest.fixture
-def jit():
-  """`jax.jit` for programs that run a few times on small arrays."""
-  on_cpu = jax.default_backend() == "cpu"
-  options = QUICKLY if on_cpu else None
-  return functools.partial(jax.jit, compiler_options=options)
 
 
 class Golden(dict):

@@ -56,9 +56,9 @@ def make(golden, method, precision):
   return make
 
 
-def test_three_steps(golden, make, method, jit, close):
+def test_three_steps(golden, make, method, close):
   detector, state = make()
-  first, step = state.params, jit(detector.phases[0].step)
+  first, step = state.params, jax.jit(detector.phases[0].step)
   for k in range(3):
     prior = (jnp.zeros(()), jnp.ones(()))
     if method == "devnet":
@@ -85,26 +85,26 @@ def test_three_steps(golden, make, method, jit, close):
       close(state.batch_stats, running, STEPS)
 
 
-def test_forward_and_scores(golden, make, close, jit):
+def test_forward_and_scores(golden, make, close):
   images = reference_trunk.pixels(golden["input/images"][0])
   for keywords, key in (
     ({}, "score"),
     ({"top_k": 0.0}, "score_topk0_mean_pool"),
   ):
     detector, state = make(**keywords)
-    scores = jit(detector.score)(state, images, None).image
+    scores = jax.jit(detector.score)(state, images, None).image
     close(scores[:, None], golden[f"out/eval/{key}"], FORWARD)
   detector, state = make("after3/")
   images = reference_trunk.pixels(golden["input/test_images"])
-  scores = jit(detector.score)(state, images, None).image
+  scores = jax.jit(detector.score)(state, images, None).image
   close(scores, golden["score/total"], FORWARD)
 
 
-def test_saliency(golden, make, close, jit):
+def test_saliency(golden, make, close):
   detector, state = make()
   chosen = golden["input/saliency_image_index"]
   images = reference_trunk.pixels(golden["input/images"][0][chosen])
-  scores = jit(detector.localize)(state, images, None)
+  scores = jax.jit(detector.localize)(state, images, None)
   close(scores.map, golden["score/saliency_map"], GRADIENT)
   gradient = layout.channels_last(golden["out/saliency_input_grad"])
   close(jax.vmap(saliency)(gradient), golden["out/saliency_gray"], FORWARD)

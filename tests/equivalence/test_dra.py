@@ -84,9 +84,9 @@ def make(golden, precision):
   return make
 
 
-def test_three_steps(golden, make, jit, close):
+def test_three_steps(golden, make, close):
   detector, state = make()
-  first, step = state.params, jit(detector.phases[0].step)
+  first, step = state.params, jax.jit(detector.phases[0].step)
   for k in range(3):
     batch = {
       "x": reference_trunk.pixels(golden["input/images"][k]),
@@ -134,7 +134,7 @@ def test_three_steps(golden, make, jit, close):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_forward(golden, jit, close, mode):
+def test_forward(golden, close, mode):
   params, running = tree(golden.group("param/"))
   sizes = reference_trunk.sizes(golden)
   net = PyramidTrunk(
@@ -156,7 +156,7 @@ def test_forward(golden, jit, close, mode):
   small = golden["out/downscaled_images_first"]
   close(pyramid(x, 2)[1][:1], layout.channels_last(small), FORWARD)
 
-  @jit
+  @jax.jit
   def forward(x):
     train = mode == "train"
     maps, _ = net.features(params["trunk"], running["trunk"], x, train)
@@ -187,7 +187,7 @@ def test_forward(golden, jit, close, mode):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_heads(golden, jit, close, mode):
+def test_heads(golden, close, mode):
   params, running = (v["heads"] for v in tree(golden.group("param/")))
   head = Heads(float(golden["input/cfg_topk"]))
   reference = layout.channels_last(golden["input/head_ref_features"])
@@ -198,10 +198,10 @@ def test_heads(golden, jit, close, mode):
     return apply_eval(head, params, running, y, reference)
 
   y = layout.channels_last(golden["input/head_features"])
-  got, patches = jit(scores)(y)
+  got, patches = jax.jit(scores)(y)
   want = golden[f"out/heads_{mode}/seen_map"]
   close(patches[0], np.abs(want[:, 0]), FORWARD)
-  gradients = jit(jax.jacrev(lambda y: scores(y)[0].sum(1)))(y)
+  gradients = jax.jit(jax.jacrev(lambda y: scores(y)[0].sum(1)))(y)
   for h, name in enumerate(HEADS):
     close(got[h][:, None], golden[f"out/heads_{mode}/{name}"], FORWARD)
     want = golden[f"grad/heads_{mode}/{name}_wrt_features"]
@@ -231,10 +231,10 @@ def test_criteria(golden, close):
     close(gradient, golden[f"grad/{gradient_key}_wrt_y_pred"], FORWARD)
 
 
-def test_scores(golden, make, jit, close):
+def test_scores(golden, make, close):
   detector, state = make("after3/")
   x = reference_trunk.pixels(golden["input/test_images"])
-  score = jit(detector.score)
+  score = jax.jit(detector.score)
   scores = score(state, x, None)
   for name in HEADS:
     close(scores.parts[name], golden[f"score/{name}"], FORWARD)

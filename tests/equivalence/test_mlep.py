@@ -6,6 +6,7 @@ losses 1e-5, gradients 1e-4, what follows from training steps 1e-3, and a tenth
 of that in float64.
 """
 
+import jax
 import jax.numpy as jnp
 import layout
 import numpy as np
@@ -76,9 +77,9 @@ def make(golden, precision):
   return make
 
 
-def test_three_steps(golden, make, jit, close):
+def test_three_steps(golden, make, close):
   detector, state = make()
-  first, step = state.params, jit(detector.phases[0].step)
+  first, step = state.params, jax.jit(detector.phases[0].step)
   n = golden["input/anchor"].shape[1]
   for k in range(3):
     batch = {
@@ -104,7 +105,7 @@ def test_three_steps(golden, make, jit, close):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_forward(golden, jit, close, mode):
+def test_forward(golden, close, mode):
   params, running = tree(golden.group("param/"))
   sizes = reference_trunk.sizes(golden)
   net = PyramidTrunk(
@@ -119,7 +120,7 @@ def test_forward(golden, jit, close, mode):
   )
   x = layout.channels_last(triplets(golden, 0))
 
-  @jit
+  @jax.jit
   def forward(x):
     train, decoder = mode == "train", Decoder(x.shape[1])
     maps, _ = net.features(params["trunk"], running["trunk"], x, train)
@@ -137,7 +138,7 @@ def test_forward(golden, jit, close, mode):
   close(got, golden[f"out/{mode}/reconstruction_mean_abs"], FORWARD)
 
 
-def test_scores(golden, make, jit, close):
+def test_scores(golden, make, close):
   detector, state = make("after3/")
   anchors = reference_trunk.pixels(golden["input/anchor"][0])
   # Anomalies and padding do not count.
@@ -154,7 +155,7 @@ def test_scores(golden, make, jit, close):
   prototype = layout.channels_first(state.extras["prototype"])
   close(prototype, golden["score/prototype"], FORWARD)
   x = reference_trunk.pixels(golden["input/test_images"])
-  scores = jit(detector.score)(state, x, None)
+  scores = jax.jit(detector.score)(state, x, None)
   close(scores.image, golden["score/feature_distance"], FORWARD)
   error = scores.parts["reconstruction"]
   close(error, golden["score/recon_mse"], FORWARD)

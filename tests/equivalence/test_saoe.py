@@ -51,9 +51,9 @@ def make(golden, precision):
   return make
 
 
-def test_three_steps(golden, make, jit, close):
+def test_three_steps(golden, make, close):
   detector, state = make()
-  first, step = state.params, jit(detector.phases[0].step)
+  first, step = state.params, jax.jit(detector.phases[0].step)
   for k in range(3):
     batch = {
       "x": reference_trunk.pixels(golden["input/images"][k]),
@@ -79,12 +79,12 @@ def test_three_steps(golden, make, jit, close):
       close(state.batch_stats, running, STEPS)
 
 
-def test_forward(golden, make, jit, close):
+def test_forward(golden, make, close):
   detector, state = make()
   images = np.concatenate(
     [golden["input/images"][0], golden["input/outlier_images"][0]]
   )
-  scores = jit(detector.score)(state, reference_trunk.pixels(images), None)
+  scores = jax.jit(detector.score)(state, reference_trunk.pixels(images), None)
   logits = jnp.asarray(golden["out/eval/logits"])
   close(scores.parts["uniform"], uniformity(logits), FORWARD)
   close(scores.image, 1 - jax.nn.softmax(logits)[:, 0], FORWARD)
@@ -103,9 +103,9 @@ def test_losses(golden, close):
   close(total, golden["loss/eval_total"], FORWARD)
 
 
-def test_scores(golden, make, jit, close):
+def test_scores(golden, make, close):
   detector, state = make("after3/")
   x = reference_trunk.pixels(golden["input/test_images"])
-  scores = jit(detector.score)(state, x, None)
+  scores = jax.jit(detector.score)(state, x, None)
   close(scores.image, golden["score/total"], FORWARD)
   close(scores.parts["uniform"], golden["score/oe_uniform"], FORWARD)

@@ -1,0 +1,358 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""What methods that learn from labelled anomalies are made of."""
+
+import colorsys
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+import jaxad
+from jaxad import losses
+from jaxad.errors import InputError
+from jaxad.layers import cutmix, jitter
+from jaxad.methods.devnet import saliency
+from jaxad.methods.mlep import hinges
+from jaxad.networks.heads import enlarged_mean, top_k_mean
+from jaxad.networks.pyramid import PyramidTrunk
+from jaxad.optim import step_decay
+
+KEY = jax.random.key(3)
+
+
+# Pseudo anomalies.
+
+
+def images(n, size=40, seed=0):
+  shape = (n, size, size, 3)
+  return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def test_draws_of_cutmix_stay_in_their_ranges():
+  draws = cutmix.draw_cutmix(KEY, 4000)
+  for values, low, high in (
+    (draws.area, 0.02, 0.15),
+    (np.log(draws.aspect), np.log(0.3), -np.log(0.3)),
+    (draws.corner, 0, 1),
+    (draws.jitter[:, :3], 0.9, 1.1),
+    (draws.jitter[:, 3], -0.1, 0.1),
+  ):
+    assert low <= values.min() and values.max() <= high
+    middle, spread = (low + high) / 2, (high - low) / np.sqrt(12)
+    np.testing.assert_allclose(values.mean(), middle, atol=0.05 * (high - low))
+    np.testing.assert_allclose(values.std(), spread, rtol=0.1)
+  assert sorted(draws.order.tolist()) == [0, 1, 2, 3]
+
+
+def test_cutmix_changes_a_rectangle_of_that_area():
+  x = images(64)
+  draws = cutmix.draw_cutmix(KEY, 64)
+  y = np.asarray(jax.jit(cutmix.cutmix)(x, draws))
+  assert y.dtype == np.uint8
+  for before, after, area in zip(x, y, draws.area, strict=True):
+    rows, columns = np.nonzero((before != after).any(-1))
+    box = np.ptp(rows) + 1, np.ptp(columns) + 1
+    # Sides are whole numbers, and at random some of the pixels stay.
+    assert abs(box[0] * box[1] / 1600 - area) < 0.03
+  # Floating point images take the same piece.
+  z = np.asarray(cutmix.cutmix(jnp.asarray(x / np.float32(255)), draws))
+  np.testing.assert_allclose(z * 255, y, atol=0.51)
+
+
+def test_only_chosen_normal_rows_become_pseudo_anomalies():
+  x, label = images(400, 16), jnp.arange(400) % 2
+  draws = cutmix.draw_pseudo(KEY, label, 0.5)
+  y, new = cutmix.with_pseudo(jnp.asarray(x), label, draws)
+  changed = (np.asarray(y) != x).any((1, 2, 3))
+  np.testing.assert_array_equal(np.asarray(new) == 2, draws.chosen)
+  np.testing.assert_array_equal(changed, draws.chosen)
+  assert not draws.chosen[label == 1].any()
+  assert 70 < draws.chosen.sum() < 130
+  same, labels = cutmix.with_pseudo(x, label, None)
+  assert same is x and labels is label
+
+
+@pytest.mark.parametrize(
+  ("change", "enhance"),
+  [
+    (jitter.brightness, ImageEnhance.Brightness),
+    (jitter.contrast, ImageEnhance.Contrast),
+    (jitter.saturation, ImageEnhance.Color),
+  ],
+)
+def test_colours_change_as_pillow_changes_them(change, enhance):
+  x = images(1)[0]
+  want = np.asarray(enhance(Image.fromarray(x)).enhance(1.1), np.float32)
+  got = np.asarray(change(jnp.asarray(x / np.float32(255)), 1.1)) * 255
+  np.testing.assert_allclose(got, want, atol=1.5)
+
+
+def test_contrast_of_a_part_is_about_its_own_mean():
+  x = jnp.asarray(images(1)[0] / np.float32(255))
+  part = np.zeros((40, 40, 1), bool)
+  part[:10, 5:20] = True
+  got = jitter.contrast(x, 1.1, part)[:10, 5:20]
+  np.testing.assert_allclose(got, jitter.contrast(x[:10, 5:20], 1.1), rtol=1e-5)
+
+
+def test_hue_turns_the_circle():
+  x = np.random.default_rng(0).uniform(0, 1, (50, 3)).astype(np.float32)
+  x[0] = 0.5  # Grey has none.
+
+  def turned(rgb):
+    h, s, v = colorsys.rgb_to_hsv(*rgb)
+    return colorsys.hsv_to_rgb((h + 0.07) % 1, s, v)
+
+  got = jitter.hue(jnp.asarray(x), 0.07)
+  np.testing.assert_allclose(got, [turned(rgb) for rgb in x], atol=1e-5)
+
+
+# Heads, losses and learning rates.
+
+
+@pytest.mark.parametrize(("rate", "k"), [(0.1, 1), (0.25, 3), (1.0, 12)])
+def test_top_k_mean(rate, k):
+  z = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+  rows = np.sort(z.reshape(2, 12, 5), axis=1)
+  want = rows[:, 12 - k :].mean(1)
+  np.testing.assert_allclose(top_k_mean(z, rate), want, rtol=1e-5)
+  np.testing.assert_allclose(top_k_mean(z, 0), rows.mean(1), rtol=1e-4)
+
+
+def test_maps_of_all_scales_count_alike():
+  maps = [jnp.full((2, 4, 4), 1.0), jnp.full((2, 2, 2), 3.0)]
+  got = enlarged_mean(maps, 16)
+  assert got.shape == (2, 16, 16)
+  np.testing.assert_allclose(got, 2.0, rtol=1e-6)
+
+
+def test_prior_of_few_scores():
+  reference = jnp.array([1.0, 3.0, 100.0])
+  n = jnp.array([0, 1, 2, 3])
+  mean, std = losses.prior_statistics(jnp.stack([reference] * 4), n)
+  np.testing.assert_allclose(mean, [0, 1, 2, 104 / 3], rtol=1e-6)
+  want = [1, 1, np.sqrt(2), np.std([1, 3, 100], ddof=1)]
+  np.testing.assert_allclose(std, want, rtol=1e-6)
+  # Two draws may be as good as equal; no score is then divided by nothing.
+  _, std = losses.prior_statistics(jnp.array([1.0, 1.0]), 2)
+  assert std == pytest.approx(losses.SMALLEST_STD)
+
+
+@pytest.mark.parametrize("name", losses.CRITERIA)
+def test_criteria_prefer_high_scores_for_anomalies(name):
+  criterion = losses.criterion(name)
+  n = jnp.array([8, 3])
+  mean, std = criterion.draw(KEY, n, 8)
+  assert mean.shape == std.shape == (2,)
+  loss = lambda scores, target: criterion.loss(
+    jnp.array(scores), target, mean[0], std[0]
+  )
+  low, high = loss([0.5], 1), loss([4.0], 1)
+  assert high < low
+  assert loss([4.0], 0) > loss([0.5], 0)
+  # A bound is met with nothing to lose.
+  if "deviation" in name:
+    assert loss([9.0], 1) == 0
+    # The prior has the size of the call, or a fixed one.
+    assert criterion.prior_size == (5000 if name == "deviation" else None)
+    other, _ = criterion.draw(KEY, jnp.array([8, 4]), 8)
+    assert (other[1] == mean[1]) == (name == "deviation")
+
+
+def test_weighted_deviation_is_half_the_square():
+  scores, targets = jnp.array([0.2, -1.0, 3.0, 7.0]), jnp.array([0, 0, 1, 1])
+  plain = losses.deviation(scores, targets, 0.1, 0.9)
+  weighted = losses.weighted_deviation(scores, targets, 0.1, 0.9)
+  np.testing.assert_allclose(weighted, plain**2 / 2, rtol=1e-6)
+
+
+def test_constant_learning_rate_and_wrong_schedules():
+  assert step_decay(0.1, 20, schedule="constant")(10_000) == pytest.approx(0.1)
+  with pytest.raises(InputError, match="every=0"):
+    step_decay(0.1, 20, every=0)
+
+
+def test_hinge_of_each_triplet():
+  anchor, positive = jnp.zeros((2, 1, 1, 4)), jnp.ones((2, 1, 1, 4))
+  # One negative is close, one so far that the mean distance is large.
+  negative = jnp.stack([jnp.ones((1, 1, 4)), jnp.full((1, 1, 4), 10.0)])
+  hinge, intra, inter = hinges(anchor, positive, negative, 1.0, False)
+  assert (hinge, intra, inter) == (0, 1, 50.5)
+  hinge, intra, inter = hinges(anchor, positive, negative, 1.0, True)
+  assert (hinge, intra, inter) == (0.5, 1, 50.5)
+
+
+def test_saliency_of_a_flat_gradient():
+  flat = jnp.full((8, 8, 3), -0.5)
+  np.testing.assert_allclose(saliency(flat), 1.5)
+  assert (saliency(jnp.zeros((8, 8, 3))) == 0).all()
+
+
+# The trunk.
+
+
+def make_trunk(weights, **changes):
+  fields = dict(
+    name="resnet18",
+    layer="layer1",
+    width=64,
+    blocks="2,2,2,2",
+    n_scales=2,
+    train_norms=True,
+    dtype="float32",
+  )
+  return PyramidTrunk(weights=weights, **fields | changes)
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+  """A weights file whose norms only add a bias."""
+  params, running = make_trunk("random").init(KEY, (1, 32, 32, 3))
+  rng = np.random.default_rng(0)
+  names = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+  arrays = {}
+  for layer, leaves in params.items():
+    for name, value in leaves.items():
+      if name == "kernel":
+        value = np.transpose(value, (3, 2, 0, 1))
+      if name == "bias":
+        value = rng.normal(size=value.shape).astype(np.float32)
+      arrays[f"{layer}.{names[name]}"] = np.asarray(value)
+  for layer, leaves in running.items():
+    arrays[f"{layer}.running_mean"] = np.zeros_like(leaves["mean"])
+    arrays[f"{layer}.running_var"] = np.full_like(leaves["var"], 1 - 1e-5)
+  path = tmp_path_factory.mktemp("weights") / "folded.npz"
+  np.savez(path, **arrays)
+  return path
+
+
+def test_folded_norms_are_not_trained(folded):
+  shape = (1, 32, 32, 3)
+  with pytest.raises(InputError, match="folded.npz.*train_norms=False"):
+    make_trunk(str(folded)).init(KEY, shape)
+  trunk = make_trunk(str(folded), train_norms=False)
+  params, running = trunk.init(KEY, shape)
+  x = jax.random.normal(KEY, (2, 32, 32, 3))
+  maps, stats = trunk.features(params, running, x, train=True)
+  want, _ = trunk.features(params, running, x, train=False)
+  for got, y in zip(maps, want, strict=True):
+    np.testing.assert_array_equal(got, y)
+  assert trunk.fold(running, stats) == running
+  # Norms at their start look alike, and are to be trained.
+  make_trunk("random").init(KEY, shape)
+
+
+def test_folded_file_of_imagenet_weights():
+  folder = os.environ.get("JAXAD_WEIGHTS")
+  name = "resnet18_layer1-3_bnfolded.pth"
+  if not folder or not os.path.isfile(os.path.join(folder, name)):
+    pytest.skip(f"set JAXAD_WEIGHTS to a folder with {name}")
+  path = os.path.join(folder, name)
+  batch = {
+    "x": images(1, 64),
+    "reference": images(2, 64),
+  }
+  detector = jaxad.dra(weights=path, layer="layer3")
+  with pytest.raises(InputError, match="bnfolded.pth.*train_norms=False"):
+    detector.init(KEY, batch)
+
+
+def test_frozen_norms_while_weights_are_trained(folded):
+  detector = jaxad.devnet(
+    weights=str(folded), layer="layer1", train_norms=False, learning_rate=1e-2
+  )
+  batch = {"x": images(4, 32), "label": np.int32([0, 0, 1, 1])}
+  state = detector.init(KEY, batch)
+  new, _ = jax.jit(detector.phases[0].update)(state, batch)
+  for name, leaves in new.batch_stats.items():
+    for leaf, value in leaves.items():
+      np.testing.assert_array_equal(value, state.batch_stats[name][leaf])
+  moved = new.params["trunk"]["conv1"]["kernel"]
+  assert (moved != state.params["trunk"]["conv1"]["kernel"]).any()
+
+
+def test_parameters_of_the_published_sizes():
+  """Of the papers' systems; the classifier of ResNet-18 is left out."""
+  batch = {"x": images(1, 64), "reference": images(1, 64)}
+  for method, count in (
+    ("dra", 13_670_468),
+    ("devnet", 11_177_025),
+    ("flos", 11_177_025),
+    ("saoe", 11_178_051),
+  ):
+    detector = jaxad.METHODS[method](weights="random")
+    state = jax.eval_shape(detector.init, KEY, batch)
+    got = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    assert got == count, method
+
+
+def test_bfloat16_trunk_keeps_float32_parameters():
+  keywords = dict(
+    weights="random", trunk_width=4, trunk_blocks="1,1,1,1", layer="layer1"
+  )
+  detector = jaxad.devnet(**keywords, trunk_dtype="bfloat16")
+  batch = {"x": images(4, 32), "label": np.int32([0, 0, 1, 1])}
+  state = detector.init(KEY, batch)
+  new, metrics = jax.jit(detector.phases[0].update)(state, batch)
+  for leaf in jax.tree.leaves((new.params, new.batch_stats)):
+    assert leaf.dtype == jnp.float32
+  assert np.isfinite(metrics["loss"])
+  rough, close = (
+    jax.jit(d.score)(state, batch["x"], KEY).image
+    for d in (detector, jaxad.devnet(**keywords))
+  )
+  assert (rough != close).any()
+  np.testing.assert_allclose(rough, close, rtol=0.1, atol=0.02)
+
+
+def test_official_references_are_drawn_from_the_key():
+  keywords = dict(
+    weights="random", trunk_width=4, trunk_blocks="1,1,1,1", layer="layer1"
+  )
+  batch = {"x": images(3, 32), "reference": images(8, 32, seed=1)}
+  fixed = jaxad.dra(**keywords, n_references=2)
+  official = jaxad.dra(**keywords, n_references=2, test_reference="official")
+  assert fixed.init(KEY, batch).extras["reference"].shape[0] == 2
+  state = official.init(KEY, batch)
+  assert state.extras["reference"].shape[0] == 8
+  scorers = {d: jax.jit(d.score) for d in (fixed, official)}
+  score = lambda detector, state, seed: np.asarray(
+    scorers[detector](state, batch["x"], jax.random.key(seed)).image
+  )
+  assert (score(official, state, 0) == score(official, state, 0)).all()
+  assert (score(official, state, 0) != score(official, state, 1)).all()
+  state = fixed.init(KEY, batch)
+  assert (score(fixed, state, 0) == score(fixed, state, 1)).all()
+  with pytest.raises(InputError, match='"reference"'):
+    fixed.init(KEY, {"x": batch["x"]})
+
+
+def test_heads_that_are_left_out_do_not_learn_or_count():
+  detector = jaxad.dra(
+    weights="random",
+    trunk_width=4,
+    trunk_blocks="1,1,1,1",
+    layer="layer1",
+    heads="seen, composite",
+    weight_decay=0.0,
+    n_references=2,
+  )
+  batch = {
+    "x": images(6, 32),
+    "label": np.int32([0, 0, 0, 0, 1, 1]),
+    "reference": images(2, 32, seed=1),
+  }
+  state = detector.init(KEY, batch)
+  new, metrics = jax.jit(detector.phases[0].update)(state, batch)
+  total = metrics["seen"] + metrics["composite"]
+  np.testing.assert_allclose(metrics["loss"], total, rtol=1e-6)
+  before, after = state.params["heads"], new.params["heads"]
+  for name, stays in (("pseudo", True), ("fc1", True), ("seen", False)):
+    same = jax.tree.map(lambda a, b: (a == b).all(), before[name], after[name])
+    assert all(jax.tree.leaves(same)) == stays
+  scores = jax.jit(detector.score)(new, batch["x"], KEY)
+  want = scores.parts["seen"] + scores.parts["composite"]
+  np.testing.assert_allclose(scores.image, want, rtol=1e-6)
