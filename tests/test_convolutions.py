@@ -28,6 +28,20 @@ FEW_PIXELS = [
   (6, 2, 3, 5, 2, 0),  # a row and a column are left over
   (1, 5, 3, 3, 1, 1),
 ]
+# As FEW_PIXELS, 3x3 kernels and stride 1
+WINOGRAD = [
+  (7, 5, 3, 3, 1, 1),
+  (11, 3, 4, 3, 1, ((2, 0), (0, 3))),
+  (11, 3, 4, 3, 1, 0),
+]
+# As FEW_PIXELS, and the pixels of a block
+BLOCKS = [
+  (7, 5, 3, 3, 1, 1, 120),  # two images
+  (7, 5, 3, 3, 1, 1, 30),  # four rows
+  (13, 3, 4, 3, 1, ((2, 0), (0, 3)), 10),  # a row
+  (14, 3, 4, 7, 2, 3, 20),
+  (16, 5, 4, 4, 3, 0, 10),  # a row and a column are left over
+]
 
 
 def arrays(side, channels, features, kernel_size, dtype, seed=0):
@@ -169,3 +183,77 @@ def test_a_convolution_to_a_few_pixels_is_a_product_on_cpu():
   x, kernel = arrays(8, 64, 64, 4, "float32")
   text = jax.jit(step).lower(x, kernel).compile().as_text()
   assert " convolution(" in text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", WINOGRAD)
+def test_winograd(shape, dtype, monkeypatch):
+  monkeypatch.setattr(conv, "WINOGRAD_CHANNELS", 1)
+  monkeypatch.setattr(conv, "WINOGRAD_TILES", 1)
+  monkeypatch.setattr(conv, "WINOGRAD_WASTE", 9)
+  text = compare_with_plain(shape, dtype)
+  if jax.default_backend() == "cpu":
+    assert " convolution(" not in text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", BLOCKS)
+def test_gradient_by_blocks(shape, dtype, monkeypatch):
+  monkeypatch.setattr(conv, "BLOCK_PIXELS", shape[-1])
+  text = compare_with_plain(shape[:-1], dtype)
+  if jax.default_backend() == "cpu":
+    assert text.count(" convolution(") > 3
+
+
+def compare_with_plain(shape, dtype):
+  """Compares value, gradients and second derivatives on five images.
+
+  Returns:
+    The compiled program of value and gradients.
+  """
+  side, channels, features, kernel_size, stride, padding = shape
+  x, kernel = arrays(side, channels, features, kernel_size, dtype)
+  x = np.concatenate([x, 2 * x[:, ::-1], x[:1]])
+  pads = ((padding, padding),) * 2 if isinstance(padding, int) else padding
+
+  def all_of(fn):
+    def derivatives(x, kernel):
+      penalty = lambda k: jax.grad(lambda x: (fn(x, k) ** 3).sum())(x).sum()
+      return both_gradients(fn, x, kernel), jax.grad(penalty)(kernel)
+
+    return jax.jit(derivatives).lower(x, kernel).compile()
+
+  with jax.enable_x64(dtype == "float64"):
+    form = all_of(lambda x, k: convolve(x, k, stride, padding))
+    got, second = form(x, kernel)
+    plain = all_of(lambda x, k: conv._plain(x, k, stride, pads))
+    want, second_want = plain(x, kernel)
+    assert_close([*got, second], [*want, second_want], dtype)
+  return form.as_text()
+
+
+@pytest.mark.parametrize("channels", [127, 128])
+def test_winograd_is_for_many_channels(channels):
+  pads = ((1, 1), (1, 1))
+  x = jnp.zeros((2, 28, 28, channels))
+  kernel = jnp.zeros((3, 3, channels, 128))
+  assert conv._winograd_pays(x, kernel, pads) == (channels == 128)
+  assert not conv._winograd_pays(x[:1], kernel, pads)
+  assert not conv._winograd_pays(jnp.zeros((99, 9, 9, 128)), kernel, pads)
+  assert not conv._winograd_pays(x.astype("bfloat16"), kernel, pads)
+
+
+def test_winograd_of_many_channels():
+  x, kernel = arrays(28, 128, 128, 3, "float32")
+  assert conv._winograd_pays(x, kernel, ((1, 1), (1, 1)))
+  got = both_gradients(jax.jit(lambda x, k: convolve(x, k, 1, 1)), x, kernel)
+  plain = jax.jit(lambda x, k: conv._plain(x, k, 1, ((1, 1), (1, 1))))
+  assert_close(got, both_gradients(plain, x, kernel), "float32")
+
+
+def test_no_gradient_by_a_frozen_kernel():
+  x, kernel = arrays(120, 2, 2, 3, "float32")
+  step = jax.grad(lambda x, k: convolve(x, k, 1, 1).sum())
+  assert len(x) * 120**2 > conv.BLOCK_PIXELS
+  text = jax.jit(step).lower(x, kernel).compile().as_text()
+  assert text.count(" convolution(") == 1

@@ -3,8 +3,8 @@
 
 All networks convolve through `convolve`, so that the formulation for a platform
 and a shape is chosen here and nowhere else. On accelerators it is the plain
-`lax.conv_general_dilated`. On XLA:CPU two cases have a faster form, equal up to
-float rounding (milliseconds in float32 on two cores, jax 0.10.2 and 0.12):
+`lax.conv_general_dilated`. On XLA:CPU some cases have a faster form, equal up
+to float rounding (milliseconds in float32 on two cores, jax 0.10.2 and 0.12):
 
     1x1 kernels: a matrix product
       [24, 55, 55, 128] to 64 channels      34 -> 6    (14 -> 6)
@@ -22,8 +22,27 @@ float rounding (milliseconds in float32 on two cores, jax 0.10.2 and 0.12):
 (The last group on a busy machine; from 4x4 pixels on it loses.)
 
 Space-to-depth does not pay in the forward pass of the first of those (163 ->
-380, 85 -> 109) nor in its gradient by the kernel, which stay plain; and on 64
-input channels it gains nothing anywhere.
+380, 85 -> 109) nor in its gradient by the kernel; and on 64 input channels it
+gains nothing anywhere.
+
+Two more forms are for training large trunks (jax 0.10.2 alone, busy machine):
+
+    3x3 kernels on many channels, stride 1: Winograd's F(4x4, 3x3)
+                                        forward     by pixels   by the kernel
+      [16, 56, 56, 128] to 128         162 -> 129  168 -> 138   498 -> 170
+      [16, 28, 28, 256] to 256         159 ->  89  158 ->  92   259 -> 116
+      [16, 14, 14, 512] to 512         159 -> 101  160 -> 105   162 -> 110
+      [16, 28, 28, 128] to 128          38 ->  18   38 ->  20    46 ->  41
+      [16, 14, 14, 256] to 256          39 ->  20   40 ->  20    40 ->  25
+    gradient by the kernel over many pixels: a sum over blocks
+      [16, 112, 112, 64] to 64                                  494 -> 221
+      [16, 112, 112, 64] to 128, stride 2                       381 -> 263
+      [16, 448, 448, 3] to 64, 7x7, stride 2                    618 -> 310
+
+Winograd gains nothing on 64 channels, and F(2x2, 3x3) gains less than it at
+batch 8 to 24. Slower gradients by the kernel than the plain one, on 64
+channels: tiles of pixels taken for channels, products of gathered windows, and
+above all a `lax.scan` over the blocks (fifty times slower than unrolled).
 """
 
 import functools
@@ -32,6 +51,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxad.errors import InputError
@@ -42,6 +62,19 @@ FEW_CHANNELS = 4
 
 # Up to so many pixels of output, windows are gathered on a CPU.
 FEW_PIXELS = 4
+
+# From so many channels (in and out) and tiles (over the batch) on, 3x3 kernels
+# go through Winograd's transform on a CPU: with fewer channels the transforms
+# cost what the products save, with fewer tiles that of the kernel does. The
+# tiles may be this much larger than the output that they cover.
+WINOGRAD_CHANNELS = 128
+WINOGRAD_TILES = 96
+WINOGRAD_WASTE = 1.5
+
+# The gradient by the kernel sums over blocks of up to about so many pixels of
+# output on a CPU, since XLA's product runs out of the caches on larger ones.
+# Blocks of an eighth are faster by 5 to 35 per cent, but compile far longer.
+BLOCK_PIXELS = 25088
 
 Padding = int | tuple[tuple[int, int], tuple[int, int]]
 
@@ -179,8 +212,18 @@ def convolve(
       cpu=lambda x, kernel: _gathered(x, kernel, stride, padding),
       default=lambda x, kernel: _plain(x, kernel, stride, padding),
     )
-  if stride > 1 and x.shape[-1] <= FEW_CHANNELS:
-    return _strided(x, kernel, stride, padding)
+  if (stride, *kernel.shape[:2]) == (1, 3, 3) and _winograd_pays(
+    x, kernel, padding
+  ):
+    return lax.platform_dependent(
+      x,
+      kernel,
+      cpu=lambda x, kernel: _winograd(x, kernel, padding),
+      default=lambda x, kernel: _plain(x, kernel, stride, padding),
+    )
+  few_channels = stride > 1 and x.shape[-1] <= FEW_CHANNELS
+  if few_channels or len(x) * pixels > BLOCK_PIXELS:
+    return _large(x, kernel, stride, padding)
   return _plain(x, kernel, stride, padding)
 
 
@@ -302,11 +345,11 @@ def _space_to_depth(x, kernel, stride, padding):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _strided(x, kernel, stride, padding):
+def _large(x, kernel, stride, padding):
   return _plain(x, kernel, stride, padding)
 
 
-def _strided_jvp(stride, padding, primals, tangents):
+def _large_jvp(stride, padding, primals, tangents):
   """The convolution is bilinear: its tangents are two more convolutions.
 
   Reverse mode transposes them, so each may take the form whose transpose is
@@ -316,16 +359,140 @@ def _strided_jvp(stride, padding, primals, tangents):
   (x, kernel), (x_dot, kernel_dot) = primals, tangents
   y = _plain(x, kernel, stride, padding)
   y_dot = jnp.zeros_like(y)
+  plain = lambda x, kernel: _plain(x, kernel, stride, padding)
   if not isinstance(x_dot, jax.custom_derivatives.SymbolicZero):
-    y_dot += lax.platform_dependent(
-      x_dot,
-      kernel,
-      cpu=lambda x, kernel: _space_to_depth(x, kernel, stride, padding),
-      default=lambda x, kernel: _plain(x, kernel, stride, padding),
-    )
+    if stride > 1 and x.shape[-1] <= FEW_CHANNELS:
+      y_dot += lax.platform_dependent(
+        x_dot,
+        kernel,
+        cpu=lambda x, kernel: _space_to_depth(x, kernel, stride, padding),
+        default=plain,
+      )
+    else:
+      y_dot += plain(x_dot, kernel)
   if not isinstance(kernel_dot, jax.custom_derivatives.SymbolicZero):
-    y_dot += _plain(x, kernel_dot, stride, padding)
+    y_dot += lax.platform_dependent(
+      x,
+      kernel_dot,
+      cpu=lambda x, k: _by_blocks(x, k, stride, padding, y.shape[1:3]),
+      default=plain,
+    )
   return y, y_dot
 
 
-_strided.defjvp(_strided_jvp, symbolic_zeros=True)
+_large.defjvp(_large_jvp, symbolic_zeros=True)
+
+
+def _toom_cook(points, outputs, taps):
+  """Matrices A, G, B with correlation(d, g) = A^T [(G g) * (B^T d)].
+
+  d has outputs + taps - 1 entries, one for every point and one for infinity:
+  Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016
+  (arXiv 1509.09308).
+  """
+  points = np.asarray(points)
+  others = [np.delete(points, i) for i in range(len(points))]
+  scale = np.array(
+    [np.prod(p - o) for p, o in zip(points, others, strict=True)]
+  )
+  last = lambda n: np.eye(n)[-1:]
+  a = np.concatenate([np.vander(points, outputs, True), last(outputs)])
+  g = np.concatenate(
+    [np.vander(points, taps, True) / scale[:, None], last(taps)]
+  )
+  b = [[*np.poly(o)[::-1], 0.0] for o in others] + [np.poly(points)[::-1]]
+  return a.T.tolist(), g.tolist(), np.asarray(b).tolist()
+
+
+# Outputs of 4x4 pixels. These points round five times better in float32 than
+# the usual 0, 1, -1, 2, -2: to 3e-6 of the largest value, the plain form to
+# 8e-7 (256 channels).
+TILE = 4
+OUTPUT, KERNEL, INPUT = _toom_cook((0, 3 / 4, -3 / 4, 4 / 3, -4 / 3), TILE, 3)
+
+
+def _winograd_pays(x, kernel, padding):
+  """Whether a 3x3 kernel of stride 1 should take `_winograd`."""
+  if x.dtype not in (jnp.float32, jnp.float64):
+    return False
+  if min(kernel.shape[2:]) < WINOGRAD_CHANNELS:
+    return False
+  size = [n + sum(p) - 2 for n, p in zip(x.shape[1:3], padding, strict=True)]
+  tiles = math.prod(-(-n // TILE) for n in size)
+  if TILE**2 * tiles > WINOGRAD_WASTE * math.prod(size):
+    return False
+  return len(x) * tiles >= WINOGRAD_TILES
+
+
+def _winograd(x, kernel, padding):
+  """`_plain` of a 3x3 kernel with a quarter of the multiplications.
+
+  Tiles of 6x6 pixels, four apart, and the kernel are transformed so that every
+  4x4 pixels of output take 36 products of matrices, not 144. Everything is
+  split and stacked, not indexed: the transposes then are as fast.
+  """
+  batch, *size, channels = x.shape
+  features = kernel.shape[-1]
+  out = [n + sum(p) - 2 for n, p in zip(size, padding, strict=True)]
+  rows, columns = (-(-n // TILE) for n in out)
+  # One tile more than of output, for the two pixels that reach over.
+  pads = [
+    (p[0], TILE * (tiles + 1) - n - p[0], 0)
+    for n, p, tiles in zip(size, padding, (rows, columns), strict=True)
+  ]
+  x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+  x = x.reshape(batch, rows + 1, TILE, columns + 1, TILE, channels)
+  x = jnp.stack(_combine(INPUT, _overlapping(x, 1)))
+  x = jnp.stack(_combine(INPUT, _overlapping(x, 3)), axis=1)
+  points = len(INPUT)
+  transform = np.kron(KERNEL, KERNEL).astype(kernel.dtype)
+  kernel = transform @ kernel.reshape(9, -1)
+  y = x.reshape(points**2, -1, channels) @ kernel.reshape(
+    points**2, channels, features
+  )
+  y = y.reshape(points, points, batch, rows, columns, features)
+  y = jnp.stack(_combine(OUTPUT, _unstack(y, 1)), axis=4)
+  y = jnp.stack(_combine(OUTPUT, _unstack(y, 0)), axis=2)
+  y = y.reshape(batch, TILE * rows, TILE * columns, features)
+  return y[:, : out[0], : out[1]]
+
+
+def _combine(matrix, arrays):
+  return [
+    sum(c * a for c, a in zip(row, arrays, strict=True) if c) for row in matrix
+  ]
+
+
+def _unstack(x, axis):
+  parts = lax.split(x, (1,) * x.shape[axis], axis)
+  return [jnp.squeeze(part, axis) for part in parts]
+
+
+def _overlapping(x, axis):
+  """Pixels 0 to TILE + 1 of every tile but the last, [.., tiles, TILE, ..]."""
+  parts = _unstack(x, axis + 1)
+  tiles = x.shape[axis] - 1
+  return [lax.slice_in_dim(p, 0, tiles, axis=axis) for p in parts] + [
+    lax.slice_in_dim(p, 1, None, axis=axis) for p in parts[:2]
+  ]
+
+
+def _by_blocks(x, kernel, stride, padding, size):
+  """`_plain` to `size`, by blocks of images or of rows of an image."""
+  images = max(1, BLOCK_PIXELS // math.prod(size))
+  count = -(-math.prod(size) // BLOCK_PIXELS)
+  step = -(-size[0] // count)
+  (top, _), sides = padding
+  blocks = []
+  for i in range(0, len(x), images):
+    rows = []
+    for first in range(0, size[0], step):
+      # The rows of x under the kernel, the first and last perhaps outside it.
+      low = stride * first - top
+      last = min(first + step, size[0]) - 1
+      high = stride * last + len(kernel) - top
+      pad = (max(-low, 0), max(high - x.shape[1], 0))
+      block = x[i : i + images, max(low, 0) : high]
+      rows.append(_plain(block, kernel, stride, (pad, sides)))
+    blocks.append(jnp.concatenate(rows, axis=1))
+  return jnp.concatenate(blocks)
