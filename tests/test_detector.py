@@ -91,7 +91,6 @@ LABELLED = dict(
 )
 WRONG_TRUNKS = (
   ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18"),
-  ("trunk", "alexnet", "only the trunk resnet18 has other sizes, not alexnet"),
   ("layer", "layer5", "layer='layer5'.*layer1, layer2"),
   ("trunk_width", 0, "trunk_width=0.*1 or more"),
   ("trunk_blocks", "2,2,2", "trunk_blocks=2,2,2.*such as 2,2,2,2"),
@@ -441,7 +440,9 @@ def test_training_makes_odd_examples_stand_out(subject):
   state, _ = subject.train(subject.state, subject.case.steps)
   if subject.case.gap is not None:
     gap = lambda state: score(state, odd).min() - score(state, normal).max()
-    assert gap(state) > max(subject.case.gap, gap(subject.state))
+    assert gap(state) > subject.case.gap
+    if not any(phase.fit for phase in subject.detector.phases):
+      assert gap(state) > gap(subject.state)
     return
   ratio = lambda state: score(state, odd).min() / score(state, normal).max()
   assert ratio(state) > subject.case.ratio

@@ -274,6 +274,11 @@ def test_frozen_norms_while_weights_are_trained(folded):
   assert (moved != state.params["trunk"]["conv1"]["kernel"]).any()
 
 
+def test_sizes_are_those_of_resnet_alone():
+  with pytest.raises(InputError, match="only the trunk resnet18.*not alexnet"):
+    jaxad.dra(trunk="alexnet", weights="random", trunk_width=8)
+
+
 def test_parameters_of_the_published_sizes():
   """Of the papers' systems; the classifier of ResNet-18 is left out."""
   batch = {"x": images(1, 64), "reference": images(1, 64)}
