@@ -4,17 +4,18 @@
 import importlib.metadata
 import os
 
+import jax
+import pytest
+
 # Most of the time of these tests goes to compiling programs that run a few
 # times on small arrays: without the passes that make them fast it is a third.
-# The arithmetic is the same up to the order of sums.
+# The arithmetic is the same up to the order of sums. XLA reads them at its first
+# use.
 FLAGS = ["--xla_backend_optimization_level=0"]
 if importlib.metadata.version("jax").startswith("0.10."):
   # Later ones do not know it, and stop at what they do not know.
   FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
-
-import jax
-import pytest
 
 
 def pytest_addoption(parser):
