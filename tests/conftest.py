@@ -9,8 +9,8 @@ import pytest
 
 # Most of the time of these tests goes to compiling programs that run a few
 # times on small arrays: without the passes that make them fast it is a third.
-# The arithmetic is the same up to the order of sums. XLA reads them at its first
-# use.
+# The arithmetic is the same up to the order of sums. XLA reads flags when it is
+# first used.
 FLAGS = ["--xla_backend_optimization_level=0"]
 if importlib.metadata.version("jax").startswith("0.10."):
   # Later ones do not know it, and stop at what they do not know.
