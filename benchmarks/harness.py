@@ -48,7 +48,7 @@ class Options(NamedTuple):
   Attributes:
     small: reduced sizes, to see whether everything runs.
     tf32: products of float32 may be rounded to TF32, on GPUs.
-    bfloat16: the frozen trunk's arithmetic is in bfloat16.
+    bfloat16: the trunk's arithmetic is in bfloat16.
   """
 
   small: bool
@@ -169,7 +169,7 @@ def _parse(description, workloads):
   add("--compiled", action="store_true", help="torch.compile as well")
   add("--device", choices=("auto", "cpu"), default="auto")
   add("--tf32", action="store_true", help="TF32 products, both libraries")
-  add("--bfloat16", action="store_true", help="frozen trunk in bfloat16")
+  add("--bfloat16", action="store_true", help="trunk in bfloat16")
   args = parser.parse_args()
   if args.repeats < 1:
     parser.error("--repeats must be at least 1")

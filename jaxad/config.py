@@ -75,7 +75,8 @@ def open_set(method: str, preset: str | None) -> ConfigDict:
   config = base(method)
   config.data.name, _, subset = (preset or "textures").partition("/")
   config.data.subset = subset or None
-  config.data.n_anomalies = 10
+  # A folder may have labelled anomalies of its own.
+  config.data.n_anomalies = 0 if config.data.name == "folder" else 10
   if config.data.name != "textures":
     config.data.image_size = 448
     config.train.epochs = 30

@@ -65,11 +65,6 @@ def weighted_deviation(
   return weight * deviation(scores, targets, mean, std, margin) ** 2
 
 
-def sigmoid_cross_entropy(scores, targets) -> jax.Array:
-  """-log sigmoid(p) where the target is 1, -log(1 - sigmoid(p)) where 0."""
-  return optax.sigmoid_binary_cross_entropy(scores, targets)
-
-
 def focal(scores, targets, alpha: float = 1.0, gamma: float = 2.0) -> jax.Array:
   """Cross entropy that easy examples hardly feel: alpha (1 - q)^gamma (-log q).
 
@@ -77,7 +72,7 @@ def focal(scores, targets, alpha: float = 1.0, gamma: float = 2.0) -> jax.Array:
   Detection", ICCV 2017 (arXiv 1708.02002); there alpha is 0.25 for target 1 and
   0.75 for target 0, here one for both.
   """
-  entropy = sigmoid_cross_entropy(scores, targets)
+  entropy = optax.sigmoid_binary_cross_entropy(scores, targets)
   return alpha * (1 - jnp.exp(-entropy)) ** gamma * entropy
 
 
@@ -162,5 +157,5 @@ def criterion(
   if name == "weighted_deviation":
     loss = functools.partial(weighted_deviation, margin=margin)
     return Criterion(loss, prior_size)
-  plain = {"bce": sigmoid_cross_entropy, "focal": focal}[name]
+  plain = {"bce": optax.sigmoid_binary_cross_entropy, "focal": focal}[name]
   return Criterion(lambda scores, targets, mean, std: plain(scores, targets), 0)

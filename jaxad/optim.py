@@ -230,18 +230,64 @@ def step_decay(
 
 
 def clipped_adam(
-  learning_rate: optax.ScalarOrSchedule,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-8,
-  weight_decay: float = 0.0,
-  clip_norm: float = 1.0,
+  learning_rate: float,
+  b1: float,
+  b2: float,
+  eps: float,
+  weight_decay: float,
+  clip_norm: float,
+  *,
+  steps_per_epoch: int,
+  schedule: str,
+  decay_every: int,
+  decay_rate: float,
 ) -> optax.GradientTransformation:
-  """`adam_l2` of gradients whose global norm is cut to `clip_norm` before.
+  """`adam_l2` by a `step_decay`, of gradients whose global norm is cut before.
 
-  The decay is added after the cut. A `clip_norm` of 0 does not cut.
+  The optimiser of DRA and DevNet. The L2 term is added after the cut.
+
+  Args:
+    learning_rate: of the first epochs.
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: added outside the square root.
+    weight_decay: factor of the L2 term.
+    clip_norm: the largest global norm; 0 does not cut.
+    steps_per_epoch: updates in an epoch.
+    schedule: "early", "late" or "constant".
+    decay_every: epochs between two falls of the learning rate.
+    decay_rate: the factor of a fall.
+
+  Raises:
+    InputError: as `step_decay`.
   """
-  adam = adam_l2(learning_rate, b1, b2, eps, weight_decay)
+  rate = step_decay(
+    learning_rate, steps_per_epoch, decay_every, decay_rate, schedule
+  )
+  adam = adam_l2(rate, b1, b2, eps, weight_decay)
   if not clip_norm:
     return adam
   return optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+
+
+def descend(
+  tx: optax.GradientTransformation,
+  loss_fn: Callable[[Any], tuple[jax.Array, Any]],
+  params: Any,
+  opt_state: Any,
+) -> tuple[Any, Any, Any, jax.Array]:
+  """One update of all parameters, where nobody plays against them.
+
+  Args:
+    tx: of all parameters.
+    loss_fn: `params -> (loss, aux)`.
+    params: where the gradient is taken.
+    opt_state: of `tx`.
+
+  Returns:
+    (params, opt_state, aux, the gradient's global norm).
+  """
+  grads, aux = jax.grad(loss_fn, has_aux=True)(params)
+  updates, opt_state = tx.update(grads, opt_state, params)
+  params = optax.apply_updates(params, updates)
+  return params, opt_state, aux, optax.tree.norm(grads)

@@ -145,7 +145,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   state = detector.init(
     init_key, splits.first_batch(detector, dataset.train, config.seed)
   )
-  _announce(config, dataset, holdout, state, workdir)
+  _announce(config, detector, dataset, holdout, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
   _make_workdir(workdir, config)
 
@@ -260,6 +260,12 @@ def _check_eval(config, detector):
       "config.eval.select=best_on_test needs config.eval.every, the epochs "
       "between two evaluations."
     )
+  fitted = [phase.name for phase in detector.phases if phase.fit]
+  if config.eval.every and fitted:
+    raise InputError(
+      f"config.eval.every={config.eval.every}: {config.method} cannot score "
+      f"before the fit at the end of its phase {fitted[0]!r}; leave it out."
+    )
   if config.eval.nearest_neighbour and not config.train.cached_views:
     raise InputError(
       "config.eval.nearest_neighbour compares cached features: set "
@@ -321,7 +327,7 @@ def _make_workdir(workdir, config):
   report.write_json(workdir / "config.json", config.to_dict())
 
 
-def _announce(config, dataset, holdout, state, workdir):
+def _announce(config, detector, dataset, holdout, state, workdir):
   name = "/".join(filter(None, [config.data.name, config.data.subset]))
   size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   anomalous = int(dataset.test.label.sum())
@@ -335,10 +341,12 @@ def _announce(config, dataset, holdout, state, workdir):
     "test images",
     f"writing to {workdir}",
   ]
-  if config.detector.get("weights") == "random":
+  # Where labels are seen the trunk is trained as well.
+  frozen = splits.balance_of(detector) is None
+  if config.detector.get("weights") == "random" and frozen:
     lines.append(
-      "NOTE: the trunk has random weights, which detects far less than a "
-      "pretrained one; remedy: --config.detector.weights=imagenet (downloads "
+      "NOTE: the frozen trunk has random weights, which detects far less than "
+      "a pretrained one; remedy: --config.detector.weights=imagenet (downloads "
       "once) or the path of a weights file."
     )
   print("\n".join(lines), file=sys.stderr, flush=True)

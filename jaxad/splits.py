@@ -74,12 +74,17 @@ def _check_labelled(config, balance, dataset):
         else "."
       )
     )
-  if balance.needs_anomalies and not (dataset.train.label == 1).any():
-    raise InputError(
-      f"{config.method} learns from labelled anomalies, and there are none: "
+  if not (dataset.train.label == 1).any():
+    remedy = (
       "draw some from the test with config.data.n_anomalies=10, or put them "
       "into train/<kind>/ of a folder."
     )
+    if balance.needs_anomalies:
+      raise InputError(
+        f"{config.method} learns from labelled anomalies, and there are none: "
+        f"{remedy}"
+      )
+    print(f"NOTE: there are no labelled anomalies; {remedy}", file=sys.stderr)
 
 
 def _held_out(config, dataset, fraction):
@@ -106,7 +111,7 @@ def first_batch(detector: Detector, train: Examples, seed: int) -> dict:
     normal = np.flatnonzero(train.label == 0)
     order = np.random.default_rng(seed).permutation(normal)
     # A set may have fewer images than are asked for.
-    rows = np.resize(order, max(balance.n_kept, 1))
+    rows = np.resize(order, balance.n_kept)
     batch["reference"] = train.x[rows]
   return batch
 

@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 
 from jaxad.errors import InputError
-from jaxad.layers import conv
+from jaxad.layers import conv, winograd
 from jaxad.layers.conv import ConvTranspose, convolve, convolve_transposed
 
 # (side, channels in and out, kernel, stride, padding)
@@ -188,9 +188,9 @@ def test_a_convolution_to_a_few_pixels_is_a_product_on_cpu():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", WINOGRAD)
 def test_winograd(shape, dtype, monkeypatch):
-  monkeypatch.setattr(conv, "WINOGRAD_CHANNELS", 1)
-  monkeypatch.setattr(conv, "WINOGRAD_TILES", 1)
-  monkeypatch.setattr(conv, "WINOGRAD_WASTE", 9)
+  monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
+  monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+  monkeypatch.setattr(winograd, "MOST_WASTE", 9)
   text = compare_with_plain(shape, dtype)
   if jax.default_backend() == "cpu":
     assert " convolution(" not in text
@@ -237,15 +237,15 @@ def test_winograd_is_for_many_channels(channels):
   pads = ((1, 1), (1, 1))
   x = jnp.zeros((2, 28, 28, channels))
   kernel = jnp.zeros((3, 3, channels, 128))
-  assert conv._winograd_pays(x, kernel, pads) == (channels == 128)
-  assert not conv._winograd_pays(x[:1], kernel, pads)
-  assert not conv._winograd_pays(jnp.zeros((99, 9, 9, 128)), kernel, pads)
-  assert not conv._winograd_pays(x.astype("bfloat16"), kernel, pads)
+  assert winograd.pays(x, kernel, pads) == (channels == 128)
+  assert not winograd.pays(x[:1], kernel, pads)
+  assert not winograd.pays(jnp.zeros((99, 9, 9, 128)), kernel, pads)
+  assert not winograd.pays(x.astype("bfloat16"), kernel, pads)
 
 
 def test_winograd_of_many_channels():
   x, kernel = arrays(28, 128, 128, 3, "float32")
-  assert conv._winograd_pays(x, kernel, ((1, 1), (1, 1)))
+  assert winograd.pays(x, kernel, ((1, 1), (1, 1)))
   got = both_gradients(jax.jit(lambda x, k: convolve(x, k, 1, 1)), x, kernel)
   plain = jax.jit(lambda x, k: conv._plain(x, k, 1, ((1, 1), (1, 1))))
   assert_close(got, both_gradients(plain, x, kernel), "float32")

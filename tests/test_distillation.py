@@ -160,8 +160,10 @@ def test_biases_start_as_in_pytorch():
   params = params["params"]
   for k, fan_in in ((0, 27), (1, 144)):
     bound = fan_in**-0.5
-    assert float(abs(params[f"bias_{k}"]).max()) <= bound
-  np.testing.assert_allclose(params["bias_1"].std(), bound / 3**0.5, rtol=0.1)
+    assert float(abs(params[f"conv_{k}"]["bias"]).max()) <= bound
+  np.testing.assert_allclose(
+    params["conv_1"]["bias"].std(), bound / 3**0.5, rtol=0.1
+  )
   limit = (6 / (9 * 16 + 9 * 400)) ** 0.5
   kernel = params["conv_1"]["kernel"]
   assert 0.99 * limit < float(abs(kernel).max()) <= limit

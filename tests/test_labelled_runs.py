@@ -4,6 +4,7 @@
 import csv
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -178,6 +179,24 @@ def test_variants(method, keywords, folder, outliers, tmp_path):
   assert results["image_auroc_seen"] == results["image_auroc"]
 
 
+def test_a_folder_may_have_its_own_labels(folder, tmp_path, capsys):
+  """Nothing is then drawn from the test; without any DRA says so."""
+  root = tmp_path / "images"
+  shutil.copytree(folder / "good", root / "train" / "good")
+  shutil.copytree(folder / "good", root / "test" / "good")
+  shutil.copytree(folder / "hole", root / "test" / "hole")
+  keywords = dict(
+    preset=":folder", data_root=root, detector_weights="random", train_steps=1
+  )
+  assert run.main(command("dra", tmp_path / "without", **keywords)) == 0
+  assert "no labelled anomalies" in capsys.readouterr().err
+  shutil.copytree(folder / "hole", root / "train" / "hole")
+  assert run.main(command("dra", tmp_path / "with", **keywords)) == 0
+  assert "no labelled anomalies" not in capsys.readouterr().err
+  results = results_of(tmp_path / "with")
+  assert results["n_train_anomalies"] == 9 and results["n_test"] == 21
+
+
 def test_seeds(tmp_path, capsys):
   workdir = tmp_path / "seeds"
   assert run.main(command("devnet", workdir, "--seeds=0,3")) == 0
@@ -224,6 +243,11 @@ WRONG = {
     ["outlier_root", "normal images alone"],
   ),
   "no triplets": ("mlep", {"train_batch_size": 8}, ["multiple of 3"]),
+  "evaluated before its fit": (
+    "mlep",
+    {"eval_every": 1},
+    ["config.eval.every=1", "'triplets'"],
+  ),
   "too small": ("dra", {"detector_n_scales": 7}, ["at least 64"]),
 }
 

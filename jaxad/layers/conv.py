@@ -51,10 +51,10 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxad.errors import InputError
+from jaxad.layers import winograd
 
 # Up to here the gradient by a strided convolution's input is faster through
 # space-to-depth (measured at 3 and 64 channels).
@@ -63,20 +63,22 @@ FEW_CHANNELS = 4
 # Up to so many pixels of output, windows are gathered on a CPU.
 FEW_PIXELS = 4
 
-# From so many channels (in and out) and tiles (over the batch) on, 3x3 kernels
-# go through Winograd's transform on a CPU: with fewer channels the transforms
-# cost what the products save, with fewer tiles that of the kernel does. The
-# tiles may be this much larger than the output that they cover.
-WINOGRAD_CHANNELS = 128
-WINOGRAD_TILES = 96
-WINOGRAD_WASTE = 1.5
-
 # The gradient by the kernel sums over blocks of up to about so many pixels of
 # output on a CPU, since XLA's product runs out of the caches on larger ones.
 # Blocks of an eighth are faster by 5 to 35 per cent, but compile far longer.
 BLOCK_PIXELS = 25088
 
 Padding = int | tuple[tuple[int, int], tuple[int, int]]
+
+
+def pytorch_uniform(fan_in: int) -> nn.initializers.Initializer:
+  """U(-1, 1) / sqrt(fan_in), PyTorch's default for weights and biases."""
+
+  def init(key, shape, dtype=jnp.float32):
+    limit = fan_in**-0.5
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+  return init
 
 
 class Conv(nn.Module):
@@ -212,13 +214,13 @@ def convolve(
       cpu=lambda x, kernel: _gathered(x, kernel, stride, padding),
       default=lambda x, kernel: _plain(x, kernel, stride, padding),
     )
-  if (stride, *kernel.shape[:2]) == (1, 3, 3) and _winograd_pays(
+  if (stride, *kernel.shape[:2]) == (1, 3, 3) and winograd.pays(
     x, kernel, padding
   ):
     return lax.platform_dependent(
       x,
       kernel,
-      cpu=lambda x, kernel: _winograd(x, kernel, padding),
+      cpu=lambda x, kernel: winograd.convolve(x, kernel, padding),
       default=lambda x, kernel: _plain(x, kernel, stride, padding),
     )
   few_channels = stride > 1 and x.shape[-1] <= FEW_CHANNELS
@@ -381,100 +383,6 @@ def _large_jvp(stride, padding, primals, tangents):
 
 
 _large.defjvp(_large_jvp, symbolic_zeros=True)
-
-
-def _toom_cook(points, outputs, taps):
-  """Matrices A, G, B with correlation(d, g) = A^T [(G g) * (B^T d)].
-
-  d has outputs + taps - 1 entries, one for every point and one for infinity:
-  Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016
-  (arXiv 1509.09308).
-  """
-  points = np.asarray(points)
-  others = [np.delete(points, i) for i in range(len(points))]
-  scale = np.array(
-    [np.prod(p - o) for p, o in zip(points, others, strict=True)]
-  )
-  last = lambda n: np.eye(n)[-1:]
-  a = np.concatenate([np.vander(points, outputs, True), last(outputs)])
-  g = np.concatenate(
-    [np.vander(points, taps, True) / scale[:, None], last(taps)]
-  )
-  b = [[*np.poly(o)[::-1], 0.0] for o in others] + [np.poly(points)[::-1]]
-  return a.T.tolist(), g.tolist(), np.asarray(b).tolist()
-
-
-# Outputs of 4x4 pixels. These points round five times better in float32 than
-# the usual 0, 1, -1, 2, -2: to 3e-6 of the largest value, the plain form to
-# 8e-7 (256 channels).
-TILE = 4
-OUTPUT, KERNEL, INPUT = _toom_cook((0, 3 / 4, -3 / 4, 4 / 3, -4 / 3), TILE, 3)
-
-
-def _winograd_pays(x, kernel, padding):
-  """Whether a 3x3 kernel of stride 1 should take `_winograd`."""
-  if x.dtype not in (jnp.float32, jnp.float64):
-    return False
-  if min(kernel.shape[2:]) < WINOGRAD_CHANNELS:
-    return False
-  size = [n + sum(p) - 2 for n, p in zip(x.shape[1:3], padding, strict=True)]
-  tiles = math.prod(-(-n // TILE) for n in size)
-  if TILE**2 * tiles > WINOGRAD_WASTE * math.prod(size):
-    return False
-  return len(x) * tiles >= WINOGRAD_TILES
-
-
-def _winograd(x, kernel, padding):
-  """`_plain` of a 3x3 kernel with a quarter of the multiplications.
-
-  Tiles of 6x6 pixels, four apart, and the kernel are transformed so that every
-  4x4 pixels of output take 36 products of matrices, not 144. Everything is
-  split and stacked, not indexed: the transposes then are as fast.
-  """
-  batch, *size, channels = x.shape
-  features = kernel.shape[-1]
-  out = [n + sum(p) - 2 for n, p in zip(size, padding, strict=True)]
-  rows, columns = (-(-n // TILE) for n in out)
-  # One tile more than of output, for the two pixels that reach over.
-  pads = [
-    (p[0], TILE * (tiles + 1) - n - p[0], 0)
-    for n, p, tiles in zip(size, padding, (rows, columns), strict=True)
-  ]
-  x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-  x = x.reshape(batch, rows + 1, TILE, columns + 1, TILE, channels)
-  x = jnp.stack(_combine(INPUT, _overlapping(x, 1)))
-  x = jnp.stack(_combine(INPUT, _overlapping(x, 3)), axis=1)
-  points = len(INPUT)
-  transform = np.kron(KERNEL, KERNEL).astype(kernel.dtype)
-  kernel = transform @ kernel.reshape(9, -1)
-  y = x.reshape(points**2, -1, channels) @ kernel.reshape(
-    points**2, channels, features
-  )
-  y = y.reshape(points, points, batch, rows, columns, features)
-  y = jnp.stack(_combine(OUTPUT, _unstack(y, 1)), axis=4)
-  y = jnp.stack(_combine(OUTPUT, _unstack(y, 0)), axis=2)
-  y = y.reshape(batch, TILE * rows, TILE * columns, features)
-  return y[:, : out[0], : out[1]]
-
-
-def _combine(matrix, arrays):
-  return [
-    sum(c * a for c, a in zip(row, arrays, strict=True) if c) for row in matrix
-  ]
-
-
-def _unstack(x, axis):
-  parts = lax.split(x, (1,) * x.shape[axis], axis)
-  return [jnp.squeeze(part, axis) for part in parts]
-
-
-def _overlapping(x, axis):
-  """Pixels 0 to TILE + 1 of every tile but the last, [.., tiles, TILE, ..]."""
-  parts = _unstack(x, axis + 1)
-  tiles = x.shape[axis] - 1
-  return [lax.slice_in_dim(p, 0, tiles, axis=axis) for p in parts] + [
-    lax.slice_in_dim(p, 1, None, axis=axis) for p in parts[:2]
-  ]
 
 
 def _by_blocks(x, kernel, stride, padding, size):

@@ -41,6 +41,38 @@ def standardize(x: jax.Array, mean=0.5, std=0.5) -> jax.Array:
   return (x - jnp.asarray(mean, x.dtype)) / jnp.asarray(std, x.dtype)
 
 
+def check_square(
+  shape: tuple[int, ...], smallest: int, needs: str, remedy: str
+) -> None:
+  """Whether images [B, H, W, C] are square RGB ones, and large enough.
+
+  Args:
+    shape: of the images.
+    smallest: side in pixels.
+    needs: what needs such a side, for the message.
+    remedy: what to do about it other than larger images.
+
+  Raises:
+    InputError: they are not.
+  """
+  if len(shape) != 4 or shape[-1] != 3:
+    raise InputError(
+      f"the method takes images of 3 channels, [B, S, S, 3], got the shape "
+      f"{tuple(shape)}; set config.data.channels=3."
+    )
+  height, width = shape[1:3]
+  if height != width:
+    raise InputError(
+      f"the method needs square images, got {height} x {width}; set one side "
+      "with config.data.image_size."
+    )
+  if height < smallest:
+    raise InputError(
+      f"image_size={height} is too small: {needs} needs at least {smallest}; "
+      f"enlarge config.data.image_size or {remedy}."
+    )
+
+
 def image_noise(x: jax.Array) -> jax.Array:
   """Standard normal noise that belongs to an image: the same in every epoch.
 

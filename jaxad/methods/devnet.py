@@ -26,7 +26,6 @@ from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxad.detector import Balance, Batch, Detector, Phase, Scores, State
 from jaxad.layers.rotation import (
@@ -39,7 +38,7 @@ from jaxad.networks.heads import PatchHead
 from jaxad.networks.pyramid import PyramidTrunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import initialize
-from jaxad.optim import clipped_adam, step_decay
+from jaxad.optim import clipped_adam, descend
 
 
 def saliency(gradient: jax.Array) -> jax.Array:
@@ -144,14 +143,16 @@ def devnet(
   net.check()
   loss_of = make_criterion(criterion, margin, prior_size)
   tx = clipped_adam(
-    step_decay(
-      learning_rate, steps_per_epoch, decay_every, decay_rate, schedule
-    ),
+    learning_rate,
     b1,
     b2,
     eps,
     weight_decay,
     clip_norm,
+    steps_per_epoch=steps_per_epoch,
+    schedule=schedule,
+    decay_every=decay_every,
+    decay_rate=decay_rate,
   )
   head = PatchHead(top_k, absolute=not signed)
 
@@ -194,18 +195,16 @@ def devnet(
     def loss_fn(params):
       scores, running = forward(params, state.batch_stats, x, train=True)
       losses = loss_of.loss(scores, targets, *draws["prior"])
-      return (losses * weight).sum() / weight.sum(), running
+      loss = (losses * weight).sum() / weight.sum()
+      return loss, (loss, running)
 
-    (loss, running), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params
+    params, opt_state, (loss, running), norm = descend(
+      tx, loss_fn, state.params, state.opt_state
     )
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
     state = state.replace(
-      params=optax.apply_updates(state.params, updates),
-      batch_stats=running,
-      opt_state=opt_state,
+      params=params, batch_stats=running, opt_state=opt_state
     )
-    return state, {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
+    return state, {"loss": loss, "gradient_norm": norm}
 
   # Scoring.
 

@@ -41,20 +41,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxad.detector import Balance, Batch, Detector, Phase, Scores, State
 from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.conv import Conv
+from jaxad.layers.conv import Conv, pytorch_uniform
 from jaxad.layers.cutmix import draw_pseudo, with_pseudo
 from jaxad.layers.rotation import draw_rotation, rotate_each
 from jaxad.losses import criterion as make_criterion
-from jaxad.networks.heads import PatchHead, enlarged_mean, pytorch_uniform
+from jaxad.networks.heads import PatchHead, enlarged_mean
 from jaxad.networks.pyramid import MOMENTUM, PyramidTrunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
-from jaxad.optim import clipped_adam, step_decay
+from jaxad.optim import clipped_adam, descend
 
 HEADS = ("holistic", "seen", "pseudo", "composite")
 
@@ -234,14 +233,16 @@ def dra(
   net.check()
   loss_of = make_criterion(criterion, margin, prior_size)
   tx = clipped_adam(
-    step_decay(
-      learning_rate, steps_per_epoch, decay_every, decay_rate, schedule
-    ),
+    learning_rate,
     b1,
     b2,
     eps,
     weight_decay,
     clip_norm,
+    steps_per_epoch=steps_per_epoch,
+    schedule=schedule,
+    decay_every=decay_every,
+    decay_rate=decay_rate,
   )
   head = Heads(top_k)
   n_kept = OFFICIAL_POOL if test_reference == "official" else n_references
@@ -363,17 +364,16 @@ def dra(
       losses = (losses * weight).sum(1) / jnp.maximum(weight.sum(1), 1)
       return (losses * used).sum(), (losses, running)
 
-    grads, (losses, running) = jax.grad(loss_fn, has_aux=True)(state.params)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params, opt_state, (losses, running), norm = descend(
+      tx, loss_fn, state.params, state.opt_state
+    )
     state = state.replace(
-      params=optax.apply_updates(state.params, updates),
-      batch_stats=running,
-      opt_state=opt_state,
+      params=params, batch_stats=running, opt_state=opt_state
     )
     metrics = dict(zip(HEADS, losses, strict=True))
     metrics |= {
       "loss": (losses * used).sum(),
-      "gradient_norm": optax.tree.norm(grads),
+      "gradient_norm": norm,
     }
     return state, metrics
 

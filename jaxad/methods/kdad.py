@@ -41,8 +41,8 @@ import optax
 from jaxad.detector import Batch, Detector, Phase, Scores, State
 from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.conv import Conv
-from jaxad.layers.images import standardize, unit_range
+from jaxad.layers.conv import Conv, pytorch_uniform
+from jaxad.layers.images import check_square, standardize, unit_range
 from jaxad.layers.pool import max_pool
 from jaxad.layers.rotation import gaussian_smooth
 from jaxad.networks.trunk import (
@@ -139,27 +139,16 @@ class Cloner(nn.Module):
     return maps
 
   def _conv(self, x, width, k, stride, padding):
-    # PyTorch's biases start uniform in +-1 / sqrt(fan-in).
-    bound = (9 * x.shape[-1]) ** -0.5
-    x = Conv(
+    return Conv(
       width,
       3,
       stride,
       padding,
-      use_bias=False,
+      use_bias=self.use_bias,
       kernel_init=nn.initializers.xavier_uniform(),
+      bias_init=pytorch_uniform(9 * x.shape[-1]),
       name=f"conv_{k}",
     )(x)
-    if self.use_bias:
-      bias = self.param(
-        f"bias_{k}",
-        lambda key, shape: jax.random.uniform(
-          key, shape, jnp.float32, -bound, bound
-        ),
-        (width,),
-      )
-      x = x + bias.astype(x.dtype)
-    return x
 
 
 class Form(NamedTuple):
@@ -403,7 +392,12 @@ def distillation(
     raise InputError(f"lam={lam} must not be negative: it weighs an error.")
 
   def init(key, batch: Batch) -> State:
-    _check_images(batch["x"].shape, smallest)
+    check_square(
+      batch["x"].shape,
+      smallest,
+      "the layers compared",
+      "leave the last ones out of config.detector.loss_layers",
+    )
     teacher_key, cloner_key, state_key = jax.random.split(key, 3)
     x = jnp.zeros((1, smallest, smallest, 3), jnp.float32)
     params, batch_stats = initialize(cloner_key, {"cloner": (cloner, x)})
@@ -496,23 +490,3 @@ def _layers(name, text, default, choices):
   for layer in names:
     one_of(name, layer, choices)
   return tuple(layer for layer in choices if layer in names)
-
-
-def _check_images(shape, smallest):
-  if len(shape) != 4 or shape[-1] != 3:
-    raise InputError(
-      f"KDAD takes images [B, S, S, 3], got the shape {tuple(shape)}; set "
-      "config.data.channels=3."
-    )
-  height, width = shape[1:3]
-  if height != width:
-    raise InputError(
-      f"KDAD needs square images, got {height} x {width}; set one side with "
-      "config.data.image_size."
-    )
-  if height < smallest:
-    raise InputError(
-      f"image_size={height} is too small: the layers compared need at least "
-      f"{smallest}; enlarge config.data.image_size or leave the last ones out "
-      "of config.detector.loss_layers."
-    )

@@ -33,18 +33,17 @@ from fractions import Fraction
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxad.detector import Balance, Batch, Detector, Phase, Scores, State
 from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.conv import Conv, ConvTranspose
+from jaxad.layers.conv import Conv, ConvTranspose, pytorch_uniform
 from jaxad.layers.rotation import draw_rotation, rotate_each
-from jaxad.networks.heads import enlarged_mean, pytorch_uniform
+from jaxad.networks.heads import enlarged_mean
 from jaxad.networks.pyramid import MOMENTUM, PyramidTrunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
-from jaxad.optim import clipped_adam, step_decay
+from jaxad.optim import clipped_adam, descend
 
 # A block of the decoder has half the channels of the one before, but at least
 # this part of those of the features.
@@ -193,14 +192,16 @@ def mlep(
   )
   net.check()
   tx = clipped_adam(
-    step_decay(
-      learning_rate, steps_per_epoch, decay_every, decay_rate, schedule
-    ),
+    learning_rate,
     b1,
     b2,
     eps,
     weight_decay,
     clip_norm,
+    steps_per_epoch=steps_per_epoch,
+    schedule=schedule,
+    decay_every=decay_every,
+    decay_rate=decay_rate,
   )
 
   def init(key, batch: Batch) -> State:
@@ -270,14 +271,13 @@ def mlep(
         },
       )
 
-    grads, (terms, running) = jax.grad(loss_fn, has_aux=True)(state.params)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    state = state.replace(
-      params=optax.apply_updates(state.params, updates),
-      batch_stats=running,
-      opt_state=opt_state,
+    params, opt_state, (terms, running), norm = descend(
+      tx, loss_fn, state.params, state.opt_state
     )
-    return state, terms | {"gradient_norm": optax.tree.norm(grads)}
+    state = state.replace(
+      params=params, batch_stats=running, opt_state=opt_state
+    )
+    return state, terms | {"gradient_norm": norm}
 
   @jax.jit
   def normal_sum(state, batch: Batch):

@@ -34,7 +34,7 @@ from jaxad.networks.heads import PatchHead, enlarged_mean
 from jaxad.networks.pyramid import PyramidTrunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import initialize
-from jaxad.optim import clipped_adam, step_decay
+from jaxad.optim import clipped_adam, descend
 
 CLASSES = ("normal", "seen", "pseudo")
 
@@ -129,14 +129,16 @@ def saoe(
   )
   net.check()
   tx = clipped_adam(
-    step_decay(
-      learning_rate, steps_per_epoch, decay_every, decay_rate, schedule
-    ),
+    learning_rate,
     b1,
     b2,
     eps,
     weight_decay,
     clip_norm,
+    steps_per_epoch=steps_per_epoch,
+    schedule=schedule,
+    decay_every=decay_every,
+    decay_rate=decay_rate,
   )
   head = PatchHead(top_k, len(CLASSES), absolute=False)
 
@@ -198,14 +200,13 @@ def saoe(
         loss += oe_weight * terms["outlier_exposure"]
       return loss, (terms | {"loss": loss}, running)
 
-    grads, (terms, running) = jax.grad(loss_fn, has_aux=True)(state.params)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    state = state.replace(
-      params=optax.apply_updates(state.params, updates),
-      batch_stats=running,
-      opt_state=opt_state,
+    params, opt_state, (terms, running), norm = descend(
+      tx, loss_fn, state.params, state.opt_state
     )
-    return state, terms | {"gradient_norm": optax.tree.norm(grads)}
+    state = state.replace(
+      params=params, batch_stats=running, opt_state=opt_state
+    )
+    return state, terms | {"gradient_norm": norm}
 
   # Scoring.
 

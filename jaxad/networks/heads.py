@@ -5,17 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxad.layers.conv import Conv
-
-
-def pytorch_uniform(fan_in: int) -> nn.initializers.Initializer:
-  """U(-1, 1) / sqrt(fan_in), PyTorch's default for weights and biases."""
-
-  def init(key, shape, dtype=jnp.float32):
-    limit = fan_in**-0.5
-    return jax.random.uniform(key, shape, dtype, -limit, limit)
-
-  return init
+from jaxad.layers.conv import Conv, pytorch_uniform
 
 
 def top_k_mean(z: jax.Array, rate: float) -> jax.Array:

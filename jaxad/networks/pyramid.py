@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import running_average
+from jaxad.layers.images import check_square
 from jaxad.networks import resnet
 from jaxad.networks.trunk import (
   feature_channels,
@@ -49,24 +50,12 @@ def check_images(
   Raises:
     InputError: they are not RGB, not square, or too small.
   """
-  height, width, channels = shape[1:]
-  if channels != 3:
-    raise InputError(
-      f"the trunk {trunk} takes images of 3 channels, got {channels}; set "
-      "config.data.channels=3."
-    )
-  if height != width:
-    raise InputError(
-      f"the image pyramid needs square images, got {height} x {width}; set one "
-      "side with config.data.image_size."
-    )
-  needed = minimum_size(trunk, layer) * 2 ** (n_scales - 1)
-  if height < needed:
-    raise InputError(
-      f"image_size={height} is too small: trunk {trunk!r} at {n_scales} "
-      f"scales needs at least {needed}; enlarge config.data.image_size or "
-      "lower config.detector.n_scales."
-    )
+  check_square(
+    shape,
+    minimum_size(trunk, layer) * 2 ** (n_scales - 1),
+    f"trunk {trunk!r} at {n_scales} scales",
+    "lower config.detector.n_scales",
+  )
 
 
 class PyramidTrunk(NamedTuple):
@@ -114,7 +103,8 @@ class PyramidTrunk(NamedTuple):
       )
     if self.width < 1:
       raise InputError(f"trunk_width={self.width}: expected 1 or more.")
-    if self.name != "resnet18" and self._sizes() != _PUBLISHED:
+    published = (resnet.WIDTH, resnet.BLOCKS)
+    if self.name != "resnet18" and (self.width, self._blocks()) != published:
       raise InputError(
         f"trunk_width={self.width}, trunk_blocks={self.blocks}: only the trunk "
         f"resnet18 has other sizes, not {self.name}; leave them out."
@@ -122,8 +112,7 @@ class PyramidTrunk(NamedTuple):
 
   @property
   def module(self) -> nn.Module:
-    sizes = self._sizes() if self.name == "resnet18" else {}
-    return make_trunk(self.name, self.layer, **sizes)
+    return make_trunk(self.name, self.layer, **self._sizes())
 
   @property
   def channels(self) -> int:
@@ -143,9 +132,8 @@ class PyramidTrunk(NamedTuple):
       images = jnp.zeros((1, *shape[1:]), jnp.float32)
       drawn = initialize(key, {"trunk": (self.module, images)})
       return tuple(part["trunk"] for part in drawn)
-    sizes = self._sizes() if self.name == "resnet18" else {}
     variables = trunk_variables(
-      self.name, self.layer, self.weights, key, **sizes
+      self.name, self.layer, self.weights, key, **self._sizes()
     )
     running = variables.get("batch_stats", {})
     if self.train_norms and _is_folded(running):
@@ -186,12 +174,14 @@ class PyramidTrunk(NamedTuple):
     """The running statistics after one pass of each scale, in their order."""
     return running_average(running, *filter(None, stats), momentum=MOMENTUM)
 
+  def _blocks(self):
+    return tuple(int(number) for number in self.blocks.split(","))
+
   def _sizes(self):
-    blocks = tuple(int(number) for number in self.blocks.split(","))
-    return {"width": self.width, "blocks": blocks}
-
-
-_PUBLISHED = {"width": resnet.WIDTH, "blocks": resnet.BLOCKS}
+    """Fields of the module; only ResNet has sizes."""
+    if self.name != "resnet18":
+      return {}
+    return {"width": self.width, "blocks": self._blocks()}
 
 
 def _is_folded(running) -> bool:
