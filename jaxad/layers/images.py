@@ -57,7 +57,7 @@ def check_square(
   """
   if len(shape) != 4 or shape[-1] != 3:
     raise InputError(
-      f"the method takes images of 3 channels, [B, S, S, 3], got the shape "
+      f"the method takes images of 3 channels, got {shape[-1]} in the shape "
       f"{tuple(shape)}; set config.data.channels=3."
     )
   height, width = shape[1:3]

@@ -16,7 +16,7 @@ from jax import lax
 # cost what the products save, with fewer tiles that of the kernel does. The
 # tiles may be this much larger than the output that they cover.
 LEAST_CHANNELS = 128
-LEAST_TILES = 96
+LEAST_TILES = 192
 MOST_WASTE = 1.5
 
 
