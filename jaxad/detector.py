@@ -105,6 +105,7 @@ class Balance(NamedTuple):
     n_outliers: images of another data set for each row of a batch, as
       "outlier": 0 or 1.
     needs_anomalies: whether there is nothing to learn without any.
+    multiple: the batch size is a multiple of this, for methods that group rows.
   """
 
   normal: Fraction
@@ -114,6 +115,7 @@ class Balance(NamedTuple):
   outlier_share: float = 0.0
   n_outliers: int = 0
   needs_anomalies: bool = True
+  multiple: int = 1
 
 
 class Phase(NamedTuple):

@@ -42,6 +42,13 @@ BLOCKS = [
   (14, 3, 4, 7, 2, 3, 20),
   (16, 5, 4, 4, 3, 0, 10),  # a row and a column are left over
 ]
+# As FEW_PIXELS
+NARROW = [
+  (7, 5, 3, 3, 1, 1),
+  (7, 3, 4, 3, 2, 0),
+  (8, 3, 4, 3, 2, 1),  # a row and a column are left over
+  (6, 32, 2, 2, 1, 0),
+]
 
 
 def arrays(side, channels, features, kernel_size, dtype, seed=0):
@@ -200,9 +207,23 @@ def test_winograd(shape, dtype, monkeypatch):
 @pytest.mark.parametrize("shape", BLOCKS)
 def test_gradient_by_blocks(shape, dtype, monkeypatch):
   monkeypatch.setattr(conv, "BLOCK_PIXELS", shape[-1])
+  monkeypatch.setattr(conv, "NARROW_CHANNELS", 0)
   text = compare_with_plain(shape[:-1], dtype)
   if jax.default_backend() == "cpu":
     assert text.count(" convolution(") > 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", NARROW)
+def test_gradient_of_few_channels(shape, dtype):
+  compare_with_plain(shape, dtype)
+
+
+def test_gradient_of_few_channels_is_a_product_on_cpu():
+  x, kernel = arrays(31, 16, 64, 3, "float32")
+  step = jax.grad(lambda k, x: convolve(x, k, 1, 1).sum())
+  text = jax.jit(step).lower(kernel, x).compile().as_text()
+  assert (" convolution(" in text) == (jax.default_backend() != "cpu")
 
 
 def compare_with_plain(shape, dtype):

@@ -266,4 +266,4 @@ def test_mistakes(name, outliers, tmp_path, capsys):
   error = capsys.readouterr().err
   for word in words:
     assert word in error
-  assert not (tmp_path / "run" / "results.json").exists()
+  assert not (tmp_path / "run").exists()

@@ -316,6 +316,8 @@ def mlep(
     draw,
     fit=fit,
     full_batches=True,
-    balance=Balance(Fraction(2, 3), steps_per_epoch, needs_anomalies=False),
+    balance=Balance(
+      Fraction(2, 3), steps_per_epoch, needs_anomalies=False, multiple=3
+    ),
   )
   return Detector(init, (phase,), score_fn)
