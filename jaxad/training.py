@@ -105,12 +105,12 @@ def make_plan(detector: Detector, n_examples: int, train) -> Plan:
       f"the {jax.device_count()} devices."
     )
   balance = detector.phases[0].balance
-  if balance and train.batch_size % balance.multiple:
-    raise InputError(
-      f"config.train.batch_size={train.batch_size}: this method groups the "
-      f"rows of a batch; set it to a multiple of {balance.multiple}."
-    )
   if balance:
+    if train.batch_size % balance.multiple:
+      raise InputError(
+        f"config.train.batch_size={train.batch_size}: this method groups the "
+        f"rows of a batch; set it to a multiple of {balance.multiple}."
+      )
     per_epoch = balance.steps_per_epoch
   else:
     per_epoch = number_of_batches(
