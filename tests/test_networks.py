@@ -398,12 +398,12 @@ def test_equal_to_pytorch(name):
   variables = jax.tree.map(np.float64, random_variables(name))
   module = make_trunk(name)
 
-  def forward_and_back(x):
+  def forward_and_back(variables, x):
     y, pull = jax.vjp(lambda x: module.apply(variables, x), x)
     return y, pull(jnp.broadcast_to(weights, y.shape))[0]
 
   with jax.enable_x64(True):
-    y, gradient = jax.jit(forward_and_back)(images)
+    y, gradient = jax.jit(forward_and_back)(variables, images)
   x = torch.tensor(images).permute(0, 3, 1, 2).requires_grad_()
   t = torch_forward(torch, name, torch_tensors(torch, variables), x)
   (t.permute(0, 2, 3, 1) @ torch.tensor(weights)).sum().backward()
