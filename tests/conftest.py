@@ -27,6 +27,18 @@ def pytest_addoption(parser):
   )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+  """Two tests at a time, where pytest-xdist is installed and -n is not given.
+
+  A test compiles on one core; each process takes 2 GB.
+  """
+  option = config.option
+  unset = getattr(option, "numprocesses", 0) is None
+  if unset and not option.usepdb and not hasattr(config, "workerinput"):
+    option.numprocesses, option.dist = min(2, os.cpu_count()), "worksteal"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
   """Tests that compile the same program share it through JAX's disk cache."""
