@@ -13,7 +13,9 @@ is the official setting, for a GPU: 448 px, 600 updates of 48 images. One-shot
 runs of the paper have `--config.data.n_anomalies=1 --config.data.pool=10`, the
 hard setting `--config.data.setting=hard --config.data.known_class=KIND`. The
 paper's AUROC with ten anomalies is 0.977 for screw, 0.959 on average over MVTec
-AD and 0.970 for BrainMRI (`configs/dra.py:brain_mri`).
+AD and 0.970 for BrainMRI (`configs/dra.py:brain_mri`). For the three medical
+sets the paper's pseudo anomalies are images of another set (LAG, retinas), not
+CutMix: `--config.detector.pseudo=outliers --config.data.outlier_root=DIR`.
 
 On a CPU, SqueezeNet's weights and smaller images:
 `--config.detector.trunk=squeezenet1_1 --config.data.image_size=224`.

@@ -213,6 +213,25 @@ def kind_metrics(
   }
 
 
+def part_metrics(label: np.ndarray, parts: dict[str, np.ndarray]) -> dict:
+  """Image AUROC of each term of a score, and of scores that were not chosen.
+
+  Args:
+    label: [N] int, 0 or 1.
+    parts: `Scores.parts`, [N] each. A term that is subtracted, such as DRA's
+      "holistic", is near 0 where it is good.
+
+  Returns:
+    {} if there are none; else `image_auroc_by_part`, None where undefined.
+  """
+  if not parts:
+    return {}
+  aurocs = {
+    name: metrics.image_auroc(label, part) for name, part in parts.items()
+  }
+  return {"image_auroc_by_part": aurocs}
+
+
 def min_max(score: np.ndarray) -> np.ndarray:
   """Scores scaled to [0, 1] over the set they come from; all 0 where equal.
 

@@ -170,12 +170,16 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     mesh,
     with_maps,
   )
-  test_scores = lambda state: scores_of(state, features.test).image
+  test_scores = lambda state: scores_of(state, features.test)
   official_scores = lambda state: evaluation.official_scores(
     detector, state, features.test, config.train.batch_size, score_key
   )
   epochs = EpochEvaluations(
-    config, workdir, dataset.test.label, test_scores, official_scores
+    config,
+    workdir,
+    dataset.test.label,
+    lambda state: test_scores(state).image,
+    official_scores,
   )
   state, train_seconds = training.train(
     detector,
@@ -192,6 +196,7 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
   checkpoints.close()
   last, state = state, epochs.selected(state)
 
+  scores = test_scores(state)
   normal = splits.threshold_examples(config, features.train, holdout)
   results = {
     "n_train": len(dataset.train.label),
@@ -206,11 +211,12 @@ def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
     config,
     workdir,
     dataset.test,
-    test_scores(state),
+    scores.image,
     scores_of(state, normal).image,
     lambda examples: scores_of(state, examples, with_maps=True).map,
     data.seen_kinds(dataset.train),
   )
+  results |= evaluation.part_metrics(dataset.test.label, scores.parts)
   if config.eval.protocol == "official":
     results |= epochs.official_results(last, dataset.test.id)
   if config.eval.nearest_neighbour:

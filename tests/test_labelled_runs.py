@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import run
+from jaxad import evaluation, run
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -78,6 +78,23 @@ def test_seen_and_unseen_kinds_apart(finished):
   mean = (kinds["scratch"] + kinds["stain"]) / 2
   assert results["image_auroc_unseen"] == pytest.approx(mean)
   assert (finished / "images.png").is_file()
+
+
+def test_heads_apart(finished):
+  parts = results_of(finished)["image_auroc_by_part"]
+  assert set(parts) == {"holistic", "seen", "pseudo", "composite"}
+  assert all(0 <= auroc <= 1 for auroc in parts.values())
+
+
+def test_figures_of_parts():
+  label, up = np.int32([0, 0, 1, 1]), np.arange(4.0)
+  found = evaluation.part_metrics(
+    label, {"up": up, "down": -up, "same": 0 * up}
+  )
+  assert found == {"image_auroc_by_part": {"up": 1, "down": 0, "same": 0.5}}
+  assert evaluation.part_metrics(label, {}) == {}
+  one_class = evaluation.part_metrics(np.zeros(4, np.int32), {"up": up})
+  assert one_class == {"image_auroc_by_part": {"up": None}}
 
 
 def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
