@@ -12,13 +12,13 @@ from scipy import ndimage
 
 import jaxad
 from jaxad.errors import InputError
-from jaxad.layers.saliency import gradient_map
 from jaxad.methods.kdad import (
   SQUEEZENET,
   VGG,
   Cloner,
   disagreement,
   distillation,
+  gradient_map,
   guided_relu,
 )
 from jaxad.networks.trunk import feature_channels, make_trunk

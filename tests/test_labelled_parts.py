@@ -14,6 +14,7 @@ import jaxad
 from jaxad import losses
 from jaxad.errors import InputError
 from jaxad.layers import cutmix, jitter
+from jaxad.methods.devnet import saliency
 from jaxad.methods.mlep import hinges
 from jaxad.networks.heads import enlarged_mean, top_k_mean
 from jaxad.networks.pyramid import PyramidTrunk
@@ -182,6 +183,12 @@ def test_hinge_of_each_triplet():
   assert (hinge, intra, inter) == (0, 1, 50.5)
   hinge, intra, inter = hinges(anchor, positive, negative, 1.0, True)
   assert (hinge, intra, inter) == (0.5, 1, 50.5)
+
+
+def test_saliency_of_a_flat_gradient():
+  flat = jnp.full((8, 8, 3), -0.5)
+  np.testing.assert_allclose(saliency(flat), 1.5)
+  assert (saliency(jnp.zeros((8, 8, 3))) == 0).all()
 
 
 # The trunk.

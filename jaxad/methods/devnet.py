@@ -28,14 +28,33 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.detector import Balance, Batch, Detector, Phase, Scores, State
-from jaxad.layers.rotation import draw_rotation, rotate_each
-from jaxad.layers.saliency import gradient_map
+from jaxad.layers.rotation import (
+  draw_rotation,
+  gaussian_smooth,
+  rotate_each,
+)
 from jaxad.losses import criterion as make_criterion
 from jaxad.networks.heads import PatchHead
 from jaxad.networks.pyramid import PyramidTrunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import initialize
 from jaxad.optim import clipped_adam, descend
+
+
+def saliency(gradient: jax.Array) -> jax.Array:
+  """Magnitude of a gradient at the pixels, from its least to its 99th percent.
+
+  Args:
+    gradient: [S, S, C] of one image.
+
+  Returns:
+    [S, S] in [0, 1]; the magnitude itself where it is the same everywhere.
+  """
+  magnitude = jnp.abs(gradient).sum(-1)
+  low, high = magnitude.min(), jnp.percentile(magnitude, 99)
+  spread = jnp.where(high > low, high - low, 1)
+  scaled = jnp.clip((magnitude - low) / spread, min=0, max=1)
+  return jnp.where(high > low, scaled, magnitude)
 
 
 def devnet(
@@ -201,7 +220,8 @@ def devnet(
     # Scores of a batch do not interact: the gradient of their sum is theirs.
     scores, pull = jax.vjp(lambda x: image_scores(state, x), normalize(x))
     (gradient,) = pull(jnp.ones_like(scores))
-    return Scores(scores, gradient_map(gradient, map_sigma))
+    maps = jax.vmap(saliency)(gradient)
+    return Scores(scores, gaussian_smooth(maps[..., None], map_sigma)[..., 0])
 
   phase = Phase(
     "deviation",

@@ -44,7 +44,7 @@ from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, pytorch_uniform
 from jaxad.layers.images import check_square, standardize, unit_range
 from jaxad.layers.pool import max_pool
-from jaxad.layers.saliency import gradient_map
+from jaxad.layers.rotation import gaussian_smooth
 from jaxad.networks.trunk import (
   IMAGENET_MEAN,
   IMAGENET_STD,
@@ -64,6 +64,9 @@ EPSILON = 1e-8
 
 # Channels of the small cloner where nothing is compared.
 NARROW = 16
+
+# Of the brightest pixels, this part saturates in a gradient map.
+PERCENTILE = 99.0
 
 
 @jax.custom_vjp
@@ -221,6 +224,33 @@ def disagreement(clone: jax.Array, target: jax.Array):
   dot = (flat(clone) * flat(target)).sum(-1)
   cosine = dot / (norm(clone) * norm(target))
   return 1 - cosine, ((clone - target) ** 2).mean((1, 2, 3))
+
+
+def gradient_map(gradient: jax.Array, sigma: float) -> jax.Array:
+  """The heat map of an image's gradient.
+
+  Magnitudes, from their minimum to their 99th percentile, become 0 to 1; a
+  range of nothing gives zeros.
+
+  Args:
+    gradient: [B, S, S, C].
+    sigma: of the smoothing, in pixels.
+
+  Returns:
+    [B, S, S] in [0, 1].
+  """
+  magnitude = jnp.abs(gradient).sum(-1)
+  low = magnitude.min((1, 2), keepdims=True)
+  high = jnp.percentile(magnitude, PERCENTILE, axis=(1, 2), keepdims=True)
+  scaled = _scaled(magnitude, low, high)
+  return gaussian_smooth(scaled[..., None], sigma)[..., 0]
+
+
+def _scaled(v, low, high):
+  """(v - low) / (high - low), cut to [0, 1]; 0 where that is 0 / 0."""
+  span = high - low
+  scaled = (v - low) / jnp.where(span > 0, span, 1)
+  return jnp.where(span > 0, jnp.clip(scaled, min=0, max=1), 0)
 
 
 def kdad(

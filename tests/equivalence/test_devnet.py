@@ -13,8 +13,8 @@ import pytest
 import reference_trunk
 
 import jaxad
-from jaxad.layers.saliency import saliency
 from jaxad.losses import focal
+from jaxad.methods.devnet import saliency
 
 FORWARD, GRADIENT, STEPS = 1e-5, 1e-4, 1e-3
 
@@ -107,7 +107,7 @@ def test_saliency(golden, make, close):
   scores = jax.jit(detector.localize)(state, images, None)
   close(scores.map, golden["score/saliency_map"], GRADIENT)
   gradient = layout.channels_last(golden["out/saliency_input_grad"])
-  close(saliency(gradient), golden["out/saliency_gray"], FORWARD)
+  close(jax.vmap(saliency)(gradient), golden["out/saliency_gray"], FORWARD)
 
 
 def test_focal_loss(load_golden, close):

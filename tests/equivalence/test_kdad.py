@@ -14,8 +14,12 @@ import layout
 import optax
 import pytest
 
-from jaxad.layers.saliency import gradient_map
-from jaxad.methods.kdad import Cloner, disagreement, distillation
+from jaxad.methods.kdad import (
+  Cloner,
+  disagreement,
+  distillation,
+  gradient_map,
+)
 from jaxad.metrics import image_auroc
 from jaxad.networks.variables import apply_eval, apply_train
 from jaxad.networks.vgg import BLOCK_ENDS, VGG16
