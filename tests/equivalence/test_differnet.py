@@ -264,7 +264,7 @@ class TestTrunk:
     n_scales = sum(k.startswith("out/feat_scale") for k in arrays)
 
     def features(x):
-      return pooled_features(trunk, variables, x, n_scales)
+      return pooled_features(trunk, variables, x, n_scales, x.dtype)
 
     flow = coupling.Flow(
       dim=arrays["out/y"].shape[-1],
