@@ -40,15 +40,19 @@ def parallel_map(dataset, function):
     The mapped data set; a few elements are computed ahead of their use.
   """
   tf = tensorflow()
+  threads = min(16, os.cpu_count() or 1)
   options = tf.data.Options()
   options.deterministic = True
-  options.threading.private_threadpool_size = min(16, os.cpu_count() or 1)
+  options.threading.private_threadpool_size = threads
   options.threading.max_intra_op_parallelism = 1
+  # The tuner is a thread, and the end of every data set can wait a second for
+  # the thread's.
+  options.autotune.enabled = False
   return (
     dataset.map(
       tf.autograph.experimental.do_not_convert(function),
-      num_parallel_calls=tf.data.AUTOTUNE,
+      num_parallel_calls=threads,
     )
-    .prefetch(tf.data.AUTOTUNE)
+    .prefetch(2)
     .with_options(options)
   )
