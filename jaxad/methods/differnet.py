@@ -141,7 +141,7 @@ def differnet(
   `embed` computed: [B, D] or, of V views each, [B, V, D].
 
   Args:
-    trunk: "alexnet", "squeezenet1_1" or "resnet18".
+    trunk: "alexnet", "squeezenet1_1", "resnet18" or "vgg16".
     layer: name of the trunk's last layer, as in torchvision; None is its end.
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".

@@ -164,7 +164,7 @@ def dra(
   reference images. A batch has two thirds of normal rows.
 
   Args:
-    trunk: "resnet18", "squeezenet1_1" or "alexnet".
+    trunk: "resnet18", "squeezenet1_1", "alexnet" or "vgg16".
     layer: name of the trunk's last layer, as in torchvision; None is its end.
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".

@@ -143,7 +143,7 @@ def mlep(
   is made of triplets: B is a multiple of three.
 
   Args:
-    trunk: "resnet18", "squeezenet1_1" or "alexnet".
+    trunk: "resnet18", "squeezenet1_1", "alexnet" or "vgg16".
     layer: name of the trunk's last layer, as in torchvision; None is its end.
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".

@@ -81,7 +81,7 @@ def saoe(
   batch has two thirds of normal rows, of which half become pseudo anomalies.
 
   Args:
-    trunk: "resnet18", "squeezenet1_1" or "alexnet".
+    trunk: "resnet18", "squeezenet1_1", "alexnet" or "vgg16".
     layer: name of the trunk's last layer, as in torchvision; None is its end.
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".

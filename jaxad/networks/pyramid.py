@@ -62,7 +62,7 @@ class PyramidTrunk(NamedTuple):
   """A trunk that is fine-tuned on an image pyramid.
 
   Attributes:
-    name: "alexnet", "squeezenet1_1" or "resnet18".
+    name: "alexnet", "squeezenet1_1", "resnet18" or "vgg16".
     layer: its last layer; None is its end.
     weights: "imagenet", "random" or the path of a file, see `trunk_variables`.
     width: channels of ResNet's first convolution; 64 as published.
