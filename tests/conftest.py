@@ -12,9 +12,12 @@ import pytest
 # The arithmetic is the same up to the order of sums. XLA reads flags when it is
 # first used.
 FLAGS = ["--xla_backend_optimization_level=0"]
-if importlib.metadata.version("jax").startswith("0.10."):
-  # Later ones do not know it, and stop at what they do not know.
+# XLA stops at a flag it does not know, and each jax knows others.
+jax_version = importlib.metadata.version("jax")
+if jax_version.startswith("0.10."):
   FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+if jax_version.startswith(("0.10.", "0.12.")):
+  FLAGS.append("--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 
 
@@ -31,12 +34,13 @@ def pytest_addoption(parser):
 def pytest_cmdline_main(config):
   """Two tests at a time, where pytest-xdist is installed and -n is not given.
 
-  A test compiles on one core; each process takes 2 GB.
+  A test compiles on one core; each process takes 2 GB. The tests of a file stay
+  together: they share runs that fixtures made, and what was compiled.
   """
   option = config.option
   unset = getattr(option, "numprocesses", 0) is None
   if unset and not option.usepdb and not hasattr(config, "workerinput"):
-    option.numprocesses, option.dist = min(2, os.cpu_count()), "worksteal"
+    option.numprocesses, option.dist = min(2, os.cpu_count()), "loadfile"
 
 
 @pytest.fixture(scope="session", autouse=True)

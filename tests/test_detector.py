@@ -94,7 +94,7 @@ LABELLED = dict(
   learning_rate=3e-3,
 )
 WRONG_TRUNKS = (
-  ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18"),
+  ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18, vgg16"),
   ("layer", "layer5", "layer='layer5'.*layer1, layer2"),
   ("trunk_width", 0, "trunk_width=0.*1 or more"),
   ("trunk_blocks", "2,2,2", "trunk_blocks=2,2,2.*such as 2,2,2,2"),
@@ -128,7 +128,7 @@ CASES = {
       learning_rate=2e-3,
     ),
     wrong=(
-      ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18"),
+      ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18, vgg16"),
       ("layer", "layer1", "layer='layer1'.*features.0, .*features.12"),
       ("clamp_constant", "exact", "clamp_constant='exact'.*code, paper"),
       ("test_rotations", "none", "test_rotations='none'.*fixed, random"),
@@ -364,7 +364,9 @@ def test_update_is_traced_once(subject):
       batch = subject.batch_of(seed)
       n = len(batch["x"])
       batch = {"label": np.zeros(n, np.int32)} | batch
-      state, _ = update(state, batch | {"weight": np.ones(n, np.float32)})
+      batch |= {"weight": np.ones(n, np.float32)}
+      # Traced, with the weak types of the states, but not compiled.
+      state, _ = jax.eval_shape(update, state, batch)
 
 
 def test_the_key_decides_everything(subject):

@@ -23,6 +23,7 @@ SMALL = {
   "train.batch_size": 6,
   "detector.layer": "layer1",
   "detector.trunk_width": 4,
+  "detector.trunk_blocks": "1,1,1,1",
   "detector.steps_per_epoch": 3,
 }
 

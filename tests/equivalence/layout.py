@@ -48,4 +48,4 @@ def recorded_state(detector, batch, params, batch_stats, precision):
 def first_gradient(opt_state, player, b1):
   """What a player's Adam got in its first step, where m = (1 - b1) g."""
   mu = optax.tree.get(opt_state.players.inner_states[player], "mu")
-  return optax.tree.scale(1 / (1 - b1), mu[player])
+  return jax.tree.map(lambda m: np.asarray(m) / (1 - b1), mu[player])

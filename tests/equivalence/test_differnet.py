@@ -93,7 +93,7 @@ class TestCoupling:
 
   def test_forward_and_logdet(self, block, close):
     arrays, module, variables = block
-    y, logdet = module.apply(variables, arrays["input/x"])
+    y, logdet = jax.jit(module.apply)(variables, arrays["input/x"])
     close(y, arrays["out/y"], FORWARD)
     close(logdet, arrays["out/logdet"], FORWARD)
     close(logdet, arrays["out/slogdet_autograd"], FORWARD)
@@ -102,14 +102,14 @@ class TestCoupling:
   def test_logdet_is_that_of_the_jacobian(self, block, close):
     arrays, module, variables = block
     forward = lambda x: module.apply(variables, x[None])[0][0]
-    jacobian = jax.vmap(jax.jacfwd(forward))(arrays["input/x"])
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(forward)))(arrays["input/x"])
     sign, logdet = jnp.linalg.slogdet(jacobian)
     assert (sign == 1).all()
     close(logdet, arrays["out/logdet"], FORWARD)
 
   def test_inverse(self, block, close):
     arrays, module, variables = block
-    inverse = lambda y: module.apply(variables, y, method="inverse")
+    inverse = jax.jit(lambda y: module.apply(variables, y, method="inverse"))
     x, logdet = inverse(arrays["out/y"])
     close(x, arrays["out/x_rec"], FORWARD)
     close(x, arrays["input/x"], FORWARD)
@@ -123,7 +123,7 @@ class TestCoupling:
 
   def test_outputs_are_clipped(self, block, close):
     arrays, module, variables = block
-    y, _ = module.apply(variables, arrays["input/x_huge"])
+    y, _ = jax.jit(module.apply)(variables, arrays["input/x_huge"])
     close(y, arrays["out/y_huge"], FORWARD)
 
   def test_loss_and_gradients(self, block, close):
@@ -133,7 +133,8 @@ class TestCoupling:
       z, logdet = module.apply({"params": params}, x)
       return negative_log_likelihood(z, logdet).mean()
 
-    loss, (grads, grad_x) = jax.value_and_grad(loss_fn, argnums=(0, 1))(
+    loss_and_grad = jax.jit(jax.value_and_grad(loss_fn, argnums=(0, 1)))
+    loss, (grads, grad_x) = loss_and_grad(
       variables["params"], arrays["input/x"]
     )
     close(loss, arrays["loss/nll"], FORWARD)
@@ -177,22 +178,23 @@ class TestFlow:
 
   def test_forward_block_by_block(self, flow, close):
     arrays, module, variables = flow
-    z, logdet = module.apply(variables, arrays["input/x_step0"])
+    z, logdet = jax.jit(module.apply)(variables, arrays["input/x_step0"])
     close(z, arrays["out/z"], FORWARD)
     close(logdet, arrays["out/logdet"], FORWARD)
     close(logdet, arrays["out/slogdet_autograd"], FORWARD)
     x, steps = arrays["input/x_step0"], []
     block = coupling.Coupling(dim=module.dim, hidden=module.hidden)
+    apply = jax.jit(block.apply)
     for k in range(module.n_blocks):
       x = x[:, coupling.permutation(k, module.dim)]
       steps.append(x)
-      x, _ = block.apply({"params": variables["params"][f"coupling_{k}"]}, x)
+      x, _ = apply({"params": variables["params"][f"coupling_{k}"]}, x)
       steps.append(x)
     close(np.stack(steps), arrays["out/intermediate"], FORWARD)
 
   def test_inverse(self, flow, close):
     arrays, module, variables = flow
-    inverse = lambda z: module.apply(variables, z, method="inverse")
+    inverse = jax.jit(lambda z: module.apply(variables, z, method="inverse"))
     x, logdet = inverse(arrays["out/z"])
     close(x, arrays["out/x_rec"], FORWARD)
     close(logdet, -arrays["out/logdet"], FORWARD)
@@ -206,7 +208,8 @@ class TestFlow:
       z, logdet = module.apply({"params": params}, x)
       return negative_log_likelihood(z, logdet).mean()
 
-    loss, (grads, grad_x) = jax.value_and_grad(loss_fn, argnums=(0, 1))(
+    loss_and_grad = jax.jit(jax.value_and_grad(loss_fn, argnums=(0, 1)))
+    loss, (grads, grad_x) = loss_and_grad(
       variables["params"], arrays["input/x_step0"]
     )
     close(loss, arrays["loss/step0"], FORWARD)
@@ -217,7 +220,8 @@ class TestFlow:
   def test_three_steps_and_scores(self, flow, close, precision):
     arrays, module, variables = flow
     detector = jaxad.differnet(n_blocks=module.n_blocks, hidden=module.hidden)
-    state = detector.init(jax.random.key(0), {"x": arrays["input/x_step0"]})
+    init = jax.jit(detector.init)
+    state = init(jax.random.key(0), {"x": arrays["input/x_step0"]})
     state = state.replace(
       params={"flow": jax.tree.map(jnp.asarray, variables["params"])},
       # Zero moments, in the precision of the parameters.
@@ -235,11 +239,11 @@ class TestFlow:
     close(state.params["flow"], flow_params(arrays.group("after3/")), STEPS)
 
     x, anomaly = arrays["input/x_test"], arrays["score/anomaly"]
-    z, logdet = module.apply({"params": state.params["flow"]}, x)
+    z, logdet = jax.jit(module.apply)({"params": state.params["flow"]}, x)
     close(z, arrays["score/z"], STEPS)
     close(logdet, arrays["score/logdet"], STEPS)
     views = x.reshape(anomaly.shape[0], -1, x.shape[-1])
-    scores = detector.score(state, views, jax.random.key(0))
+    scores = jax.jit(detector.score)(state, views, jax.random.key(0))
     close(scores.image, anomaly, STEPS)
     close(scores.parts["nll"].mean(), arrays["loss/test"], STEPS)
 
@@ -336,19 +340,20 @@ def test_localisation(golden, close):
   chosen = np.flatnonzero(arrays["input/labels"] > 0)
   gradient = channels_last(arrays["input/grad"][chosen])
   degrees = rotation_angles(gradient.shape[1])
-  rotated = jax.vmap(lambda g: rotate_cubic(g, -degrees[1]))
+  each = lambda fn: jax.jit(jax.vmap(fn))
+  rotated = each(lambda g: rotate_cubic(g, -degrees[1]))
   close(
     np.moveaxis(rotated(gradient[:, 1]), -1, 1),
     arrays["out/rotated_t1"],
     FORWARD,
   )
-  smooth = jax.vmap(lambda g: smooth_gradient(g, degrees[1], 3.0))
+  smooth = each(lambda g: smooth_gradient(g, degrees[1], 3.0))
   close(
     np.moveaxis(smooth(gradient[:, 1]), -1, 1),
     arrays["out/smoothed_t1"],
     FORWARD,
   )
-  magnitude = jax.vmap(lambda g: gradient_magnitude(g, degrees, 3.0))
+  magnitude = each(lambda g: gradient_magnitude(g, degrees, 3.0))
   maps = magnitude(gradient) ** 2
   close(maps, arrays["out/map"], FORWARD)
   low, high = maps.min((1, 2)), maps.max((1, 2))
