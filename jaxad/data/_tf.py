@@ -37,7 +37,8 @@ def parallel_map(dataset, function):
     function: from a tensor to tensors.
 
   Returns:
-    The mapped data set; a few elements are computed ahead of their use.
+    The mapped data set; as many elements as there are threads, and two more,
+    are computed ahead of their use.
   """
   tf = tensorflow()
   threads = min(16, os.cpu_count() or 1)

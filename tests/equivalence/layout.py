@@ -45,7 +45,12 @@ def recorded_state(detector, batch, params, batch_stats, precision):
   )
 
 
+def adam_gradient(mu, b1):
+  """What Adam got in its first step, where its first moment is (1 - b1) g."""
+  return jax.tree.map(lambda m: np.asarray(m) / (1 - b1), mu)
+
+
 def first_gradient(opt_state, player, b1):
-  """What a player's Adam got in its first step, where m = (1 - b1) g."""
-  mu = optax.tree.get(opt_state.players.inner_states[player], "mu")
-  return jax.tree.map(lambda m: np.asarray(m) / (1 - b1), mu[player])
+  """What a player's Adam got in its first step."""
+  state = opt_state.players.inner_states[player]
+  return adam_gradient(optax.tree.get(state, "mu")[player], b1)

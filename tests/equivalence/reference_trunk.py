@@ -60,8 +60,7 @@ def layers(arrays, prefix, names=lambda name: name):
 
 def gradient(opt_state, b1=0.9):
   """The clipped gradient with its decay, of Adam's first step: m / (1 - b1)."""
-  mu = optax.tree.get(opt_state, "mu")
-  return jax.tree.map(lambda m: np.asarray(m) / (1 - b1), mu)
+  return layout.adam_gradient(optax.tree.get(opt_state, "mu"), b1)
 
 
 def clipped_and_decayed(grads, params, norm, weight_decay=1e-5, most=1.0):
