@@ -1,7 +1,16 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """jaxad: deep anomaly detection in JAX and Flax, as pure functions."""
 
-from jaxad.detector import Balance, Detector, Phase, Scores, State
+from jaxad.detector import (
+  Detector,
+  Official,
+  Phase,
+  Plan,
+  Scores,
+  Search,
+  State,
+  Stream,
+)
 from jaxad.errors import InputError
 from jaxad.methods import (
   METHODS,
@@ -21,12 +30,15 @@ __version__ = "0.1.0"
 
 __all__ = [
   "METHODS",
-  "Balance",
   "Detector",
   "InputError",
+  "Official",
   "Phase",
+  "Plan",
   "Scores",
+  "Search",
   "State",
+  "Stream",
   "devnet",
   "differnet",
   "dra",

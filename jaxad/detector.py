@@ -2,14 +2,13 @@
 """The interface of every detector: a small tuple of pure functions.
 
 A method is a factory with keyword arguments, like an optax transformation, and
-returns a `Detector`. Data, training loop, checkpoints, metrics, plots and
-command line are written once, against this file, and never against a method:
+returns a `Detector`. Data, loop, checkpoints, metrics, report and command line
+are written once, against this file, and never against a method:
 
     detector = jaxad.differnet(n_blocks=8, clamp=3.0, learning_rate=2e-4)
-    state = detector.init(jax.random.key(0), batch)
-    for phase in detector.phases:
-      state, metrics = phase.update(state, batch)
-    scores = detector.score(state, batch["x"], jax.random.key(1))
+    state = detector.init(jax.random.key(0), {"x": images}, plan)
+    state = jaxad.fit(detector, state, data, plan)
+    scores = detector.score(state, x, jax.random.split(key, len(x)))
 
 A batch is a dict of arrays:
 
@@ -17,16 +16,17 @@ A batch is a dict of arrays:
             spectra are [B, D] float32
     weight  [B] float32, 1 for an example and 0 for the padding of a last,
             smaller batch; missing means all ones
-    label   [B] int32, 0 normal and 1 anomalous, 2 a stand-in for an anomaly;
-            only where a method may see it
-    mask    [B, H, W] uint8, 1 on defect pixels; at evaluation only
-    reference [R, H, W, C], outlier [B, H, W, C]  like x: see `Balance`
+    label   [B] int32, 0 normal and 1 anomalous; only where anomalies are asked
+            for
+    and what further streams are named, like x (see `Stream`)
 
 How to write the next method, in one file `jaxad/methods/<name>.py`:
 
 1.  Networks, losses and the update in the order of the paper; every keyword of
-    the factory is a hyper-parameter named as in the paper.
-2.  `init(key, batch)` reads shapes from one batch and returns a `State`.
+    the factory is a hyper-parameter named as in the paper, with a type of
+    `jaxad/fields.py` that says what values it takes.
+2.  `init(key, batch, plan)` reads shapes from one batch and returns a
+    `State.new(...)`.
 3.  Write the training step as a pure `step(state, batch, draws)`, where `draws`
     holds every random number that it uses, made by `draw(key, batch)`. All
     players of a min-max game (`jaxad/optim.py`) move within one step, in the
@@ -35,23 +35,51 @@ How to write the next method, in one file `jaxad/methods/<name>.py`:
 4.  The range that a network wants ([-1, 1], ImageNet mean and deviation) and
     all augmentation are the method's own, inside jit.
 5.  `score` returns one number per example, higher = more anomalous, that does
-    not depend on the other rows of the batch.
+    not depend on the other rows of the batch: what is drawn for an example
+    comes from its own key.
 6.  Add the factory to `METHODS` in `jaxad/methods/__init__.py`, a file in
     `configs/`, and `tests/equivalence/test_<name>.py`.
 
 A method imports networks, layers, losses and optimisers; never another method,
-the data code or the loop.
+the data code or the loop. docs/add_a_method.md has a whole one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import flax.struct
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+
+
+class Plan(NamedTuple):
+  """How long a run is, and in which steps; see `jaxad.make_plan`.
+
+  Attributes:
+    batch_size: rows of a whole batch, over all devices.
+    ends: for each phase the step at which it ends, counted over all phases.
+    steps_per_epoch: for each phase, steps in one pass over its data.
+    drop_remainder: whether a last, smaller batch is left out or padded.
+    seed: of the order of the data.
+    steps_per_dispatch: updates in one call of the compiled function.
+  """
+
+  batch_size: int
+  ends: tuple[int, ...]
+  steps_per_epoch: tuple[int, ...]
+  drop_remainder: bool = False
+  seed: int = 0
+  steps_per_dispatch: int = 1
+
+  @property
+  def steps(self) -> int:
+    """Of the whole run."""
+    return self.ends[-1]
 
 
 @flax.struct.dataclass
@@ -61,18 +89,27 @@ class State:
   Attributes:
     step: int32 scalar, the updates done so far, over all phases.
     key: typed PRNG key; every update replaces it.
-    params: trainable and frozen parameters, a nested dict.
-    batch_stats: running statistics of normalisation layers, or {}.
+    params: trainable and frozen parameters, a dict with an entry a network.
+    collections: every other Flax collection (`batch_stats`, ...) of each
+      network, {network: {collection: ...}}.
     opt_state: optax state of all players.
     extras: what else a method keeps (a fitted density, reference features).
+    plan: of the run, for schedules; static. None in a loop without one.
   """
 
   step: jax.Array
   key: jax.Array
   params: Any
-  batch_stats: Any
+  collections: Any
   opt_state: Any
   extras: Any
+  plan: Plan | None = flax.struct.field(pytree_node=False, default=None)
+
+  @classmethod
+  def new(cls, key, params, collections, opt_state, plan=None, **extras):
+    """A state before its first step."""
+    step = jnp.zeros((), jnp.int32)
+    return cls(step, key, params, collections, opt_state, extras, plan)
 
 
 class Scores(NamedTuple):
@@ -89,33 +126,31 @@ class Scores(NamedTuple):
   parts: dict[str, jax.Array] = {}
 
 
-class Balance(NamedTuple):
-  """How batches are mixed for a method that learns from labelled anomalies.
+class Stream(NamedTuple):
+  """Rows of the training data that come with every batch, under a name.
 
-  There are few of them, so they are drawn again and again: normal rows come
-  first in a batch, then anomalies; without any all rows are normal.
+  Streams of one name follow each other in the batch.
 
   Attributes:
-    normal: share of normal rows in a batch.
-    steps_per_epoch: batches of an epoch, however many examples there are.
-    n_references: normal images that come with each batch, as "reference".
-    n_kept: normal images that `init` gets as "reference", for its state.
-    outlier_share: part of the normal rows in whose place images of another
-      data set are drawn (label 2), as stand-ins for anomalies.
-    n_outliers: images of another data set for each row of a batch, as
-      "outlier": 0 or 1.
-    needs_anomalies: whether there is nothing to learn without any.
-    multiple: the batch size is a multiple of this, for methods that group rows.
+    rows: "normal"; "anomalous", the labelled anomalies; "all" of both; or
+      "outliers", images of another data set.
+    share: how many there are, as a multiple of the batch size.
+    count: in its place a number, of which every device gets all.
+    name: the entry of the batch; "x" has a weight, and a label where any of its
+      streams is not of normal rows.
+    order: "epochs", a new permutation for each and its last batch padded or
+      dropped; "endless", permutations end to end; or "once", the permutation of
+      the first epoch for all.
+    required: whether there is nothing to learn without such rows. Else, where
+      there are none, the stream before it of the same name takes its place.
   """
 
-  normal: Fraction
-  steps_per_epoch: int
-  n_references: int = 0
-  n_kept: int = 0
-  outlier_share: float = 0.0
-  n_outliers: int = 0
-  needs_anomalies: bool = True
-  multiple: int = 1
+  rows: str = "normal"
+  share: Fraction = Fraction(1)
+  count: int | None = None
+  name: str = "x"
+  order: str = "epochs"
+  required: bool = True
 
 
 class Phase(NamedTuple):
@@ -125,27 +160,37 @@ class Phase(NamedTuple):
     name: "flow", "gan", "encoder", ...
     step: `(state, batch, draws) -> (state, metrics)`, one complete training
       step with every player in it, without randomness of its own. Metrics are
-      scalars; "loss" is always there.
+      scalars; "loss" is always there. None for a phase that is a fit alone.
     draw: `(key, batch) -> draws`, all random numbers of one step, or None for a
       step without any (it gets None).
-    share: the part of the training budget that this phase gets; the shares of
-      a detector's phases are normalised to sum to one.
-    fit: `(state, batches) -> state`, what is fitted on the normal training data
-      when the phase ends (an iterable of batches, one pass), or None.
+    streams: the rows that a step reads.
+    steps_per_epoch: where no stream has epochs of its own.
+    share: the part of the training budget that this phase gets, relative to the
+      other phases.
+    steps: in its place, how many steps it takes.
+    fit: `(state, batches) -> state`, what is fitted when the steps are done, on
+      an iterable of batches {x, weight, label}, one pass in random order. None
+      where there is none.
+    fit_rows: what a fit sees, as `Stream.rows`.
     full_batches: whether every row of a batch must be an example, because the
       step normalises by the statistics of the batch and cannot leave padding
       out.
-    balance: for a phase that sees labels; None for one that gets normal
-      examples alone.
+    multiple: the batch size is a multiple of this, for a step that groups rows.
+    scorable: whether the state can be scored before the end of this phase.
   """
 
   name: str
-  step: Callable[[State, Batch, Any], tuple[State, Metrics]]
+  step: Callable[[State, Batch, Any], tuple[State, Metrics]] | None = None
   draw: Callable[[jax.Array, Batch], Any] | None = None
+  streams: tuple[Stream, ...] = (Stream(),)
+  steps_per_epoch: int | None = None
   share: float = 1.0
-  fit: Callable[[State, Any], State] | None = None
+  steps: int | None = None
+  fit: Callable[[State, Iterable[Batch]], State] | None = None
+  fit_rows: str = "normal"
   full_batches: bool = False
-  balance: Balance | None = None
+  multiple: int = 1
+  scorable: bool = True
 
   def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
     """One training step: splits the key, draws, steps and counts."""
@@ -155,30 +200,72 @@ class Phase(NamedTuple):
     return self.step(state, batch, draws)
 
 
+Score = Callable[[State, jax.Array, jax.Array], Scores]
+
+
+class Search(NamedTuple):
+  """A score that many equal steps lead to, such as a descent to the best code.
+
+  Attributes:
+    start: `(state, x, keys) -> found`, a pytree of arrays [B, ...].
+    step: `(state, x, found) -> found`.
+    finish: `(state, x, found) -> Scores`.
+    n: how many steps.
+  """
+
+  start: Callable[[State, jax.Array, jax.Array], Any]
+  step: Callable[[State, jax.Array, Any], Any]
+  finish: Callable[[State, jax.Array, Any], Scores]
+  n: int
+
+  def score(self, state: State, x, keys) -> Scores:
+    """All of it in one program, the `score` of a detector that searches."""
+    step = lambda _, found: self.step(state, x, found)
+    found = jax.lax.fori_loop(0, self.n, step, self.start(state, x, keys))
+    return self.finish(state, x, found)
+
+
+class Official(NamedTuple):
+  """How the authors' code tests, where that departs from `Detector.score`.
+
+  For comparison with published figures only: scores depend on the test batch.
+
+  Attributes:
+    score: `(state, x, keys) -> Scores`.
+    predict: `scores [N] -> [N] bool`, which of a whole test set the authors
+      call anomalous; on the host.
+  """
+
+  score: Score
+  predict: Callable[[np.ndarray], np.ndarray]
+
+
 class Detector(NamedTuple):
   """A detector: pure functions over an explicit `State`.
 
   Attributes:
-    init: `(key, batch) -> State`; shapes and dtypes come from the batch.
+    init: `(key, batch, plan=None) -> State`; shapes and dtypes come from the
+      batch.
     phases: what to train, in order.
-    score: `(state, x, key) -> Scores`, jit-able. `key` matters only where the
-      method draws at test time.
-    localize: `(state, x, key) -> Scores` with `map`, for methods whose map
-      costs much more than their score (DifferNet's needs gradients of the
-      pixels). None where `score` returns the map, or where there is none.
-    embed: `(state, x, key) -> [B, V, D]`, the frozen part of a method: features
-      of V random views of each example, or of the fixed views that `score` uses
-      where key is None. `update` and `score` take them in place of `x`, so a
-      loop may compute them once. None where nothing is frozen.
-    official_score: `(state, x, key) -> Scores` as the authors' test code has
-      it where that departs from `score`: by the statistics of the test batch,
-      so that an example's score depends on its neighbours. For comparison with
-      published figures only. None where there is no such difference.
+    score: `(state, x, keys) -> Scores`, jit-able, with one key an example. It
+      fills `Scores.map` where that is not much dearer.
+    localize: the same with `map`, for methods whose map costs much more than
+      their score (gradients of the pixels). Else None.
+    search: the steps of a `score` that is their loop; else None.
+    embed: `(state, x, keys, train) -> [B, V, D]`, the frozen part of a method:
+      features of V views of each example, as a training step (`train`) or as
+      `score` takes them. `update` and `score` take them in place of `x`, so a
+      run may compute them once. None where nothing is frozen.
+    finish: `Scores -> Scores` of one example, on the host in NumPy, after
+      `score`; for what does not belong into a compiled program. Else None.
+    official: how the authors test, if otherwise; else None.
   """
 
-  init: Callable[[jax.Array, Batch], State]
+  init: Callable[..., State]
   phases: tuple[Phase, ...]
-  score: Callable[[State, jax.Array, jax.Array], Scores]
-  localize: Callable[[State, jax.Array, jax.Array], Scores] | None = None
-  embed: Callable[[State, jax.Array, jax.Array | None], jax.Array] | None = None
-  official_score: Callable[[State, jax.Array, jax.Array], Scores] | None = None
+  score: Score
+  localize: Score | None = None
+  search: Search | None = None
+  embed: Callable[[State, jax.Array, jax.Array, bool], jax.Array] | None = None
+  finish: Callable[[Scores], Scores] | None = None
+  official: Official | None = None

@@ -1,16 +1,40 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The one exception that a user's mistake raises."""
 
+import contextlib
 from collections.abc import Collection
 
 
 class InputError(ValueError):
-  """Something the user gave is wrong: a file, a key, a value.
+  """Something the user gave is wrong: a file, an argument, a value.
 
   The message is one line that names the thing, says what was expected and how
-  to mend it. `python -m jaxad.run` prints it without a traceback and exits
-  with code 2.
+  to mend it. The commands print it without a traceback and exit with code 2.
+
+  Attributes:
+    argument: name of the argument with which the message begins, or None where
+      it begins otherwise. A command puts the group before it, see `under`.
   """
+
+  def __init__(self, message: str, argument: str | None = None):
+    super().__init__(message)
+    self.argument = argument
+
+
+@contextlib.contextmanager
+def under(group: str):
+  """Puts `group.` before the argument that an error from the block names.
+
+  A library function knows its argument as `n_scales`, the command line as
+  `config.detector.n_scales`.
+  """
+  try:
+    yield
+  except InputError as error:
+    if error.argument is None:
+      raise
+    name = f"{group}.{error.argument}"
+    raise InputError(f"{group}.{error}", name) from error
 
 
 def one_of(name: str, value: object, choices: Collection) -> None:
@@ -22,5 +46,6 @@ def one_of(name: str, value: object, choices: Collection) -> None:
   if value not in choices:
     raise InputError(
       f"{name}={value!r} is unknown; choose one of "
-      f"{', '.join(map(str, choices))}."
+      f"{', '.join(map(str, choices))}.",
+      name,
     )

@@ -8,8 +8,8 @@ else, into the collection "batch_stats"; the caller folds them into the running
 statistics with `running_average`, in the order and as many times as its
 reference does:
 
-    y, batch = apply_train(network, params, x)  # networks/variables.py
-    running = running_average(running, batch, momentum=0.9)
+    y, written = apply_train(network, params, x)  # networks/variables.py
+    collections = running_average(collections, written, momentum=0.9)
 
                         momentum           unbiased  epsilon
     PyTorch             0.9 (its "0.1")    yes       1e-5
@@ -77,15 +77,23 @@ class BatchNorm(nn.Module):
     return ((x - mean) * factor + bias).astype(dtype)
 
 
-def running_average(running, *batches, momentum: float):
+def running_average(collections: dict, *passes: dict, momentum: float) -> dict:
   """Folds the statistics of batches into running ones, one after another.
 
   Args:
-    running: pytree of statistics.
-    *batches: pytrees like it, from forward passes in training mode.
+    collections: of one network, {"batch_stats": ..., ...}.
+    *passes: what forward passes in training mode wrote, likewise.
     momentum: weight of the old value; 1 - momentum is that of the new one.
+
+  Returns:
+    The collections with new averages in "batch_stats"; every other one is that
+    of the last pass.
   """
   fold = lambda old, new: momentum * old + (1 - momentum) * new
-  for batch in batches:
-    running = jax.tree.map(fold, running, jax.lax.stop_gradient(batch))
-  return running
+  for written in jax.lax.stop_gradient(passes):
+    new = collections | written
+    if "batch_stats" in written:
+      old = collections["batch_stats"]
+      new["batch_stats"] = jax.tree.map(fold, old, written["batch_stats"])
+    collections = new
+  return collections

@@ -1,10 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Making and applying networks whose variables are kept by name.
 
-Parameters and running statistics of all networks of a method are two dicts with
-one entry a network, the first of which an optimiser wants by itself.
+Parameters, and all other Flax collections, of the networks of a method are two
+dicts with one entry a network, the first of which an optimiser wants by itself.
 """
 
+import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,15 +20,20 @@ def initialize(key: jax.Array, networks: dict) -> tuple[dict, dict]:
     networks: {name: (module, its inputs ...)}; a module takes `train` by name.
 
   Returns:
-    (params, batch_stats), two dicts by name.
+    (params, collections), two dicts by name; see `divided`.
   """
-  params, batch_stats = {}, {}
+  params, collections = {}, {}
   for name, (module, *args) in networks.items():
     key, draw_key = jax.random.split(key)
-    variables = _init(module)(draw_key, *args)
-    params[name] = variables["params"]
-    batch_stats[name] = variables.get("batch_stats", {})
-  return params, batch_stats
+    params[name], collections[name] = divided(_init(module)(draw_key, *args))
+  return params, collections
+
+
+def divided(variables) -> tuple[dict, dict]:
+  """Flax variables of a network to (params, {collection: ...} of the others)."""
+  return variables["params"], {
+    name: value for name, value in variables.items() if name != "params"
+  }
 
 
 def _init(module):
@@ -42,22 +48,30 @@ def _init(module):
   return init
 
 
-def apply_train(module: nn.Module, params, *args):
+def apply_train(module: nn.Module, params, *args, collections=None):
   """Applies a network in training mode.
 
+  Args:
+    module: the network.
+    params: of it.
+    *args: its inputs.
+    collections: its other collections, where it reads them in training. (A
+      `BatchNorm` does not.)
+
   Returns:
-    (its output, the statistics of the batch, for `running_average`).
+    (its output, the collections that it wrote, for `running_average`).
   """
-  y, written = module.apply(
-    {"params": params}, *args, train=True, mutable=["batch_stats"]
+  return module.apply(
+    {"params": params, **(collections or {})},
+    *args,
+    train=True,
+    mutable=flax.core.DenyList("params"),
   )
-  return y, written.get("batch_stats", {})
 
 
-def apply_eval(module: nn.Module, params, running, *args):
+def apply_eval(module: nn.Module, params, collections, *args):
   """Applies a network by its running statistics; rows do not interact."""
-  variables = {"params": params, "batch_stats": running}
-  return module.apply(variables, *args, train=False)
+  return module.apply({"params": params, **collections}, *args, train=False)
 
 
 def redraw_if(condition: jax.Array, module: nn.Module, params, key, *args):

@@ -1,0 +1,171 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""What values a field may have, said in its type, and what it means.
+
+A factory, or a value that it takes, annotates its arguments with these types:
+
+    @checked
+    def ganomaly(*, latent_dim: Count = 100, score: Literal["l2", "l1"] = "l2"):
+
+so that a wrong value is an `InputError` of one line wherever it comes from, and
+`jaxad fields ganomaly` prints what may be set.
+"""
+
+import functools
+import inspect
+import math
+import numbers
+import operator
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+from jaxad.errors import InputError
+
+
+class Range(NamedTuple):
+  """Numbers from low to high; without low itself if `above`."""
+
+  low: float
+  high: float
+  above: bool = False
+
+  def holds(self, value) -> bool:
+    """Whether the value lies in it; not a number never does."""
+    return (self.low < value if self.above else self.low <= value) and (
+      value <= self.high
+    )
+
+  def __str__(self):
+    low = f"above {self.low:g}" if self.above else f"{self.low:g}"
+    return f"{low} to {self.high:g}"
+
+
+# Wide enough for every use that makes sense on a machine of today; a slip of a
+# few zeros is told at once, before memory runs out.
+Count = Annotated[int, Range(1, 2**16)]
+CountOrZero = Annotated[int, Range(0, 2**16)]
+Share = Annotated[float, Range(0, 1)]
+Weight = Annotated[float, Range(0, 1e6)]
+Positive = Annotated[float, Range(0, 1e6, above=True)]
+LearningRate = Annotated[float, Range(0, 10)]
+Momentum = Annotated[float, Range(0, 1 - 1e-9)]
+Epsilon = Annotated[float, Range(0, 1, above=True)]
+Degrees = Annotated[float, Range(0, 180)]
+Pixels = Annotated[float, Range(0, 1000, above=True)]
+
+
+_UNIONS = (typing.Union, types.UnionType)
+
+
+def checked(factory: Callable) -> Callable:
+  """A function that checks its arguments against their types.
+
+  Raises:
+    InputError: from the function, for a value that its type does not allow.
+  """
+  hints = typing.get_type_hints(factory, include_extras=True)
+  signature = inspect.signature(factory)
+
+  @functools.wraps(factory)
+  def wrapper(*args, **keywords):
+    for name, value in signature.bind(*args, **keywords).arguments.items():
+      check(name, value, hints.get(name, Any))
+    return factory(*args, **keywords)
+
+  return wrapper
+
+
+def check(name: str, value: Any, kind: Any) -> None:
+  """Checks one value.
+
+  Args:
+    name: of the field, for the message.
+    value: of it.
+    kind: its type: a plain one, `Annotated` with a `Range`, a `Literal`, a
+      tuple of such, a named tuple of fields, or one of these or None.
+
+  Raises:
+    InputError: the value is not of that kind.
+  """
+  kind, optional = _without_none(kind)
+  if value is None and optional:
+    return
+  if is_group(kind) and isinstance(value, kind):
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in kind._fields:
+      check(f"{name}.{field}", getattr(value, field), hints[field])
+  elif not _allows(kind, value):
+    raise InputError(f"{name}={value!r}: expected {expectation(kind)}.", name)
+  elif typing.get_origin(kind) is tuple:
+    element, *_ = typing.get_args(kind)
+    for one in value:
+      if not _allows(element, one):
+        raise InputError(
+          f"{name}={value!r}: expected {expectation(kind)}, not {one!r}.", name
+        )
+
+
+def is_group(kind: Any) -> bool:
+  """Whether a type is a value with fields of its own, such as `Trunk`."""
+  return isinstance(kind, type) and hasattr(kind, "_fields")
+
+
+def _without_none(kind):
+  """(the type without None, whether None was allowed)."""
+  if typing.get_origin(kind) not in _UNIONS:
+    return kind, False
+  rest = [k for k in typing.get_args(kind) if k is not type(None)]
+  return functools.reduce(operator.or_, rest), len(rest) < len(
+    typing.get_args(kind)
+  )
+
+
+def _allows(kind, value):
+  origin = typing.get_origin(kind)
+  if origin is Annotated:
+    base, limits = typing.get_args(kind)
+    return _allows(base, value) and limits.holds(value)
+  if origin is typing.Literal:
+    return value in typing.get_args(kind)
+  if origin is tuple:
+    return isinstance(value, tuple)
+  if origin in _UNIONS:
+    return any(_allows(one, value) for one in typing.get_args(kind))
+  if kind is float:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and not math.isnan(value)
+  if kind is int:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  return kind is Any or isinstance(value, kind)
+
+
+def expectation(kind: Any) -> str:
+  """What a type allows, in words: "a whole number, 1 to 65536"."""
+  kind, optional = _without_none(kind)
+  origin = typing.get_origin(kind)
+  if origin is Annotated:
+    base, limits = typing.get_args(kind)
+    text = f"{expectation(base)}, {limits}"
+  elif origin is typing.Literal:
+    text = f"one of {', '.join(map(str, typing.get_args(kind)))}"
+  elif origin is tuple:
+    text = f"a tuple, each {expectation(typing.get_args(kind)[0])}"
+  elif origin in _UNIONS:
+    text = " or ".join(expectation(one) for one in typing.get_args(kind))
+  else:
+    names = {int: "a whole number", float: "a number", bool: "True or False"}
+    names |= {str: "text"}
+    text = names.get(kind) or getattr(kind, "__name__", "anything")
+  return f"{text}, or None" if optional else text
+
+
+def meanings(documented: Any) -> dict[str, str]:
+  """{argument or attribute: its description} from a docstring."""
+  text = inspect.getdoc(documented) or ""
+  section = re.search(r"^(?:Args|Attributes):\n((?:(?:  .*)?\n?)*)", text, re.M)
+  if section is None:
+    return {}
+  entries = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", section[1], flags=re.M)
+  return {name: " ".join(said.split()) for name, said in entries}
