@@ -30,7 +30,7 @@ def initialize(key: jax.Array, networks: dict) -> tuple[dict, dict]:
 
 
 def divided(variables) -> tuple[dict, dict]:
-  """Flax variables of a network to (params, {collection: ...} of the others)."""
+  """Flax variables of a network to (params, all other collections)."""
   return variables["params"], {
     name: value for name, value in variables.items() if name != "params"
   }
