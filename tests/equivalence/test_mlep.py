@@ -14,7 +14,7 @@ import pytest
 import reference_trunk
 
 import jaxad
-from jaxad.evaluation import min_max
+from jaxad.evaluation.thresholds import min_max
 from jaxad.methods.mlep import Decoder
 from jaxad.networks.pyramid import PyramidTrunk
 from jaxad.networks.variables import apply_eval, apply_train
