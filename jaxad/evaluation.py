@@ -13,6 +13,7 @@ from jaxad import metrics
 from jaxad.data.examples import Examples
 from jaxad.data.pipeline import batches
 from jaxad.detector import Detector, Scores, State
+from jaxad.thresholds import min_max  # noqa: F401
 from jaxad.training import replicated, shard_batch
 
 
@@ -230,17 +231,6 @@ def part_metrics(label: np.ndarray, parts: dict[str, np.ndarray]) -> dict:
     name: metrics.image_auroc(label, part) for name, part in parts.items()
   }
   return {"image_auroc_by_part": aurocs}
-
-
-def min_max(score: np.ndarray) -> np.ndarray:
-  """Scores scaled to [0, 1] over the set they come from; all 0 where equal.
-
-  For display, and for figures of authors who threshold scaled scores: the
-  scaled score of an example depends on all others.
-  """
-  score = np.asarray(score)
-  spread = score.max() - score.min()
-  return (score - score.min()) / (spread if spread > 0 else 1)
 
 
 def threshold_metrics(label, predicted) -> dict:
