@@ -254,11 +254,11 @@ class Official(NamedTuple):
   Attributes:
     score: `(state, x, keys) -> Scores`.
     predict: `scores [N] -> [N] bool`, which of a whole test set the authors
-      call anomalous; on the host.
+      call anomalous; on the host. None where they set no threshold.
   """
 
   score: Score
-  predict: Callable[[np.ndarray], np.ndarray]
+  predict: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class Detector(NamedTuple):
