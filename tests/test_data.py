@@ -337,6 +337,23 @@ def test_plain_layout(tmp_path):
   assert "test_fraction" in load_error("folder", root=tmp_path, test_fraction=1)
 
 
+def test_an_image_more_or_less_moves_at_most_one_other(tmp_path):
+  for number in range(40):
+    (tmp_path / "good").mkdir(exist_ok=True)
+    (tmp_path / "good" / f"{number}.png").touch()
+  split = lambda seed: {i.id: i.split for i in folder.scan(tmp_path, seed=seed)}
+  seeds = range(8)
+  before = [split(seed) for seed in seeds]
+  assert len({tuple(sorted(b.items())) for b in before}) == 8
+  for change in ("40.png", "7.png"):
+    path = tmp_path / "good" / change
+    path.unlink() if path.exists() else path.touch()
+    after = [split(seed) for seed in seeds]
+    for a, b in zip(before, after, strict=True):
+      assert sum(a[name] != b[name] for name in a.keys() & b.keys()) <= 1
+    before = after
+
+
 @pytest.mark.parametrize("where", ["good", "."])
 def test_only_good_images(tmp_path, where):
   for number in range(5):

@@ -19,10 +19,11 @@ The files are read where they are: a prepared copy would go stale as soon as the
 user adds an image, and needs the disk space twice.
 """
 
+import os
 import pathlib
+import zlib
 
-import numpy as np
-
+from jaxad import seeding
 from jaxad.data.examples import Item
 from jaxad.data.images import SUFFIXES, is_image
 from jaxad.errors import InputError
@@ -58,7 +59,8 @@ def scan(
 
   Args:
     root: the folder.
-    seed: draws the good images held out, in the plain layout.
+    seed: draws the good images held out, in the plain layout. An image that is
+      added or removed moves at most one other between the splits.
     test_fraction: which share of the good images is held out, in (0, 1); at
       least one image is, and at least one is left to train on.
 
@@ -80,14 +82,18 @@ def scan(
       "hold out for the test"
     )
   held_out = min(max(round(test_fraction * len(good)), 1), len(good) - 1)
-  order = np.random.default_rng(seed).permutation(len(good))
-  split = np.full(len(good), "train", dtype="<U5")
-  split[order[:held_out]] = "test"
+  ranked = sorted(good, key=lambda path: _rank(_id(path, root), seed))
   items = [
-    Item(str(s), _id(path, root), "good", path)
-    for s, path in zip(split, good, strict=True)
+    Item("test" if i < held_out else "train", _id(path, root), "good", path)
+    for i, path in enumerate(ranked)
   ]
   return items + bad
+
+
+def _rank(name, seed):
+  """A number of the image itself: others do not reshuffle the split."""
+  number = zlib.crc32(os.fsencode(name))
+  return seeding.generator("held-out image", seed, number).random(), name
 
 
 def _plain(root):
