@@ -74,8 +74,8 @@ def read(
   if root.is_file() and root.suffix == ".npz":
     return _npz(root, shape, classes)
   if not root.is_dir():
-    problem = "which is no .npz file" if root.is_file() else "which is missing"
-    raise InputError(f"data.root is {root}, {problem}; expected {LAYOUTS}")
+    problem = "not an .npz file" if root.is_file() else "no such folder"
+    raise InputError(f"root={root}: {problem}; expected {LAYOUTS}", "root")
   idx = {split: _idx_paths(root, split) for split in SPLITS}
   if any(path.is_file() for paths in idx.values() for path in paths):
     return read_idx(idx, shape, classes)
@@ -95,12 +95,12 @@ def read(
     return _npz(archives[0], shape, classes)
   if archives:
     raise InputError(
-      f"{root} has {len(archives)} .npz files; give the path of one of them as "
-      "data.root"
+      f"root={root}: {len(archives)} .npz files; give the path of one of them",
+      "root",
     )
   if any((root / split).is_dir() for split in SPLITS):
     return _folders(root, shape, classes)
-  raise InputError(f"data.root {root} holds no known files; expected {LAYOUTS}")
+  raise InputError(f"root={root}: no known files; expected {LAYOUTS}", "root")
 
 
 def class_number(text: str, classes: Sequence[str]) -> int | None:
@@ -266,7 +266,7 @@ def _decoded(source, shape, name):
   if (height, width) != shape[:2]:
     raise InputError(
       f"{name} is of {height} x {width} pixels; expected the published "
-      f"{shape[0]} x {shape[1]}, or use data.name=folder for other images"
+      f"{shape[0]} x {shape[1]}, or use name=folder for other images"
     )
   if shape[2] == 1 and (x != x[..., :1]).any():
     raise InputError(f"{name} is in colour; expected grey, as published")
