@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import errno
 import pathlib
+import signal
 import sys
 import time
 
