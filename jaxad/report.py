@@ -15,8 +15,8 @@ import os
 
 import numpy as np
 
-from jaxad import metrics
 from jaxad.errors import InputError
+from jaxad.evaluation import metrics
 
 CLASSES = ("normal", "anomalous")
 COLORS = ("#0072b2", "#d55e00")

@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Decoding, folder layouts, TFDS builders and batches."""
 
+import inspect
 import os
 import pathlib
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import jaxad.data
+from jaxad import fields
 from jaxad.data import folder, images, magnetic_tile
 from jaxad.data.examples import Examples
 from jaxad.errors import InputError
@@ -72,8 +74,11 @@ def make_magnetic_tile(root, monkeypatch):
 def load_error(*args, **keywords):
   with pytest.raises(InputError) as caught:
     jaxad.data.load(*args, **keywords)
-  assert "\n" not in str(caught.value)
-  return str(caught.value)
+  message, argument = str(caught.value), caught.value.argument
+  assert "\n" not in message and "data." not in message
+  # An argument stands in front, for a command to put its group before it.
+  assert argument is None or message.startswith(f"{argument}=")
+  return message
 
 
 # Decoding.
@@ -228,11 +233,12 @@ def test_empty_and_foreign_files(tmp_path):
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, "big", (64, 0), (1, 2, 3), None])
 def test_wrong_image_size(size):
-  assert "data.image_size" in load_error("folder", image_size=size)
+  assert load_error("folder", image_size=size).startswith("image_size=")
 
 
 def test_image_size_of_two_numbers():
   assert images.side((64, 64)) == 64 == images.side(np.int64(64))
+  assert type(images.side((np.int64(64), 64))) is int
   message = load_error("folder", root="x", image_size=(64, 48))
   assert "(64, 48)" in message and "square" in message
 
@@ -337,6 +343,23 @@ def test_plain_layout(tmp_path):
   assert "test_fraction" in load_error("folder", root=tmp_path, test_fraction=1)
 
 
+def test_an_image_more_or_less_moves_at_most_one_other(tmp_path):
+  for number in range(40):
+    (tmp_path / "good").mkdir(exist_ok=True)
+    (tmp_path / "good" / f"{number}.png").touch()
+  split = lambda seed: {i.id: i.split for i in folder.scan(tmp_path, seed=seed)}
+  seeds = range(8)
+  before = [split(seed) for seed in seeds]
+  assert len({tuple(sorted(b.items())) for b in before}) == 8
+  for change in ("40.png", "7.png"):
+    path = tmp_path / "good" / change
+    path.unlink() if path.exists() else path.touch()
+    after = [split(seed) for seed in seeds]
+    for a, b in zip(before, after, strict=True):
+      assert sum(a[name] != b[name] for name in a.keys() & b.keys()) <= 1
+    before = after
+
+
 @pytest.mark.parametrize("where", ["good", "."])
 def test_only_good_images(tmp_path, where):
   for number in range(5):
@@ -356,8 +379,9 @@ def test_subset_is_a_folder_below_the_root(tmp_path):
 
 
 def test_wrong_folders(tmp_path):
-  assert "data.root is missing" in load_error("folder")
-  assert "no folder" in load_error("folder", root=tmp_path / "none")
+  assert load_error("folder") == "root=None: expected a folder of images"
+  message = load_error("folder", root=tmp_path / "none")
+  assert message.startswith(f"root={tmp_path / 'none'}: no such folder")
   empty = tmp_path / "empty"
   empty.mkdir()
   message = load_error("folder", root=empty)
@@ -384,7 +408,7 @@ def test_unreadable_image(tmp_path, capfd):
     path.write_bytes(path.read_bytes()[:600])
   message = load_error("folder", root=tmp_path, image_size=8)
   assert "test/hole/001.png" in message
-  assert "--config.data.unreadable=skip" in message
+  assert "without with unreadable=skip" in message
   capfd.readouterr()
   train, test = jaxad.data.load(
     "folder", root=tmp_path, image_size=24, unreadable="skip"
@@ -402,20 +426,97 @@ def test_unreadable_image(tmp_path, capfd):
     np.testing.assert_array_equal(x, np.asarray(Image.open(tmp_path / name)))
 
 
-def test_nothing_left_to_train_on(tmp_path):
+@pytest.mark.parametrize(
+  ("folders", "expected"),
+  [
+    (
+      ("train/good",),
+      "none of the 4 normal training images could be read, such as "
+      "train/good/000.png; replace them",
+    ),
+    (
+      ("test/good", "test/hole", "test/cut"),
+      "none of the 7 test images could be read, such as test/cut/000.png; "
+      "replace them",
+    ),
+  ],
+)
+def test_nothing_left_of_a_split(tmp_path, folders, expected):
   make_mvtec(tmp_path)
-  for path in (tmp_path / "train" / "good").iterdir():
-    path.write_bytes(b"")
-  assert "no image to train on" in load_error(
+  # A labelled anomaly is nothing to train on alone.
+  save(tmp_path / "train" / "cut" / "000.png")
+  for name in folders:
+    for path in (tmp_path / name).iterdir():
+      path.write_bytes(b"")
+  assert expected == load_error(
     "folder", root=tmp_path, image_size=8, unreadable="skip"
   )
+
+
+def test_more_images_than_memory(tmp_path, monkeypatch):
+  make_mvtec(tmp_path)
+  load = lambda size: jaxad.data.load("folder", root=tmp_path, image_size=size)
+  # 11 images with masks: 704 bytes at one pixel a side of 4.
+  monkeypatch.setattr(images, "_memory", lambda: 704 * 4)
+  assert load(6).test.x.shape[1] == 6
+  message = load_error("folder", root=tmp_path, image_size=8)
+  assert message == (
+    "image_size=8: 11 images of this size take 0.00 GB, and the memory has "
+    "0.00; expected 6 or less"
+  )
+  monkeypatch.setattr(images, "_memory", lambda: 4e9)
+  for name, keywords in (
+    ("folder", {"root": tmp_path}),
+    ("textures", {"n_train": 60000}),
+    ("digits", {"subset": "1"}),
+  ):
+    message = load_error(name, image_size=16000, **keywords)
+    assert message.startswith("image_size=16000: "), name
+  monkeypatch.undo()
+  assert 2**28 < images._memory() < 2**50
 
 
 def test_unknown_names():
   message = load_error("mnits")
   assert "'mnits'" in message and "mvtec_ad" in message
   assert "skip" in load_error("folder", root=".", unreadable="ignore")
-  assert "data.seed" in load_error("textures", seed=-1)
+
+
+WRONG = {
+  "image_size": (0, -1, 1.5, float("nan"), 10**9, "big", (64, 64, 64)),
+  "channels": (0, 2, "rgb"),
+  "seed": (-1, 0.5, float("nan"), 10**12),
+  "split_seed": (-1, float("nan"), 2**32),
+  "test_fraction": (0, 1, -0.1, float("nan"), "half"),
+  "n_train": (0, -1, float("nan"), 10**9),
+  "n_test_good": (-1, 10**9),
+  "n_test_defect": (-1, 10**9, 2.5),
+  "n_anomalies": (-1, 10**9, float("nan")),
+  "pool": (-1, 10**9),
+  "contamination": (-1, 1, float("nan")),
+  "setting": ("easy", 3),
+  "protocol": ("two_vs_rest", None),
+  "unreadable": ("ignore", True),
+  "subset": (3,),
+  "root": (3,),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_values_are_told_before_anything_is_read(name):
+  for value in WRONG[name]:
+    with pytest.raises(InputError) as caught:
+      jaxad.data.load("folder", **{"root": "/nowhere", name: value})
+    message = str(caught.value)
+    assert caught.value.argument == name
+    assert message.startswith(f"{name}={value!r}: expected "), message
+    assert "\n" not in message
+
+
+def test_every_keyword_is_explained():
+  meanings = fields.meanings(jaxad.data.load)
+  assert list(meanings) == list(inspect.signature(jaxad.data.load).parameters)
+  assert all(len(text) > 10 for text in meanings.values())
 
 
 # TFDS builders.
@@ -438,10 +539,13 @@ def test_mvtec_ad_equals_folder(tmp_path, capfd):
 
 
 def test_mvtec_ad_errors(tmp_path):
-  assert "data.root is missing" in load_error("mvtec_ad", subset="pill")
+  assert "root=None: expected" in load_error("mvtec_ad", subset="pill")
   message = load_error("mvtec_ad", root=tmp_path, subset="pills")
   assert "'pills'" in message and "zipper" in message
-  assert "None" in load_error("mvtec_ad", root=tmp_path)
+  assert load_error("mvtec_ad", root=tmp_path).startswith(
+    "subset=None: name a category of mvtec_ad, as mvtec_ad/bottle; there are "
+    "bottle, cable, "
+  )
   message = load_error("mvtec_ad", root=tmp_path, subset="pill")
   assert "pill/train/good/" in message
   (tmp_path / "pill").mkdir()

@@ -106,7 +106,12 @@ OFFICIAL = [
     "hole/000 hole/001 hole/002 hole/003 hole/004 hole/005",
   ),
   (
-    {"n_anomalies": 1, "setting": "hard", "known_class": "hole", "seed": 0},
+    {
+      "n_anomalies": 1,
+      "setting": "hard",
+      "known_class": "hole",
+      "split_seed": 0,
+    },
     "hole/005",
     "cut/000 cut/001 cut/002 cut/003 cut/004 cut/005 cut/006",
   ),
@@ -166,7 +171,7 @@ def test_rule_through_load_whatever_the_order_of_the_folder(
 def test_rule_that_does_nothing():
   dataset = miniature(cut=3)
   assert Rule().apply(dataset) is dataset
-  assert Rule(seed=3).apply(dataset) is dataset
+  assert Rule(split_seed=3).apply(dataset) is dataset
   good = Dataset(dataset.train, split(numbered("test/good", 2)))
   assert Rule().apply(good) is good
 
@@ -231,19 +236,19 @@ def test_contamination():
 def test_wrong_rules():
   for keywords, named in (
     ({"setting": "easy"}, "general, hard, open"),
-    ({"n_anomalies": -1}, "data.n_anomalies is -1"),
-    ({"n_anomalies": 1.5}, "data.n_anomalies is 1.5"),
-    ({"n_anomalies": 3, "pool": 2}, "data.pool is 2, less than"),
-    ({"pool": -1}, "data.pool is -1"),
-    ({"contamination": 1.0}, "data.contamination is 1.0"),
-    ({"seed": -1}, "data.split_seed is -1"),
-    ({"seed": 2**32}, "less than 2**32"),
-    ({"known_class": "cut"}, "data.setting to hard or open"),
-    ({"setting": "hard"}, "needs data.known_class"),
+    ({"n_anomalies": -1}, "n_anomalies=-1: expected a whole number"),
+    ({"n_anomalies": 1.5}, "n_anomalies=1.5: expected a whole number"),
+    ({"n_anomalies": 3, "pool": 2}, "pool=2: expected 3"),
+    ({"pool": -1}, "pool=-1: expected"),
+    ({"contamination": 1.0}, "contamination=1.0: expected a number, 0 to 0.99"),
+    ({"split_seed": -1}, "split_seed=-1: expected"),
+    ({"split_seed": 2**32}, "split_seed=4294967296: expected"),
+    ({"known_class": "cut"}, "setting to hard or open"),
+    ({"setting": "hard"}, "known_class=None: expected the kind"),
   ):
     assert named in error_of(Rule, **keywords)
   # Before anything is read.
-  assert "data.setting" in load_error("folder", root="x", setting="easy")
+  assert "setting='easy'" in load_error("folder", root="x", setting="easy")
 
 
 def test_rules_that_a_set_cannot_satisfy():
@@ -252,7 +257,7 @@ def test_rules_that_a_set_cannot_satisfy():
   message = apply(dataset, n_anomalies=7)
   assert "more than half of the 13" in message and "to 6 or less" in message
   assert "13 of the 13" in apply(dataset, n_anomalies=1, pool=13)
-  assert "by data.contamination" in apply(dataset, contamination=0.7)
+  assert "by contamination" in apply(dataset, contamination=0.7)
   for setting in ("hard", "open"):
     message = apply(dataset, setting=setting, known_class="hol")
     assert "'hol'" in message and "cut, hole" in message
@@ -330,7 +335,7 @@ def test_wrong_outliers(tmp_path):
   load = lambda name: load_error(
     "folder", root=tmp_path, outlier_root=tmp_path / name
   )
-  assert "no folder" in load("none")
+  assert "no such folder" in load("none")
   (tmp_path / "empty").mkdir()
   assert "<category>/train/good/" in load("empty")
 

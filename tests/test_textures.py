@@ -66,6 +66,21 @@ def test_items_do_not_depend_on_the_counts():
   assert all((item.mask is None) == (item.label == 0) for item in more)
 
 
+def test_no_image_of_a_set_is_one_of_another_seed_split_or_surface():
+  sets = [("metal", "test", 0), ("metal", "train", 0), ("metal", "test", 1)]
+  sets += [("wood", "test", 0), ("all", "test", 2)]
+  images_of = [
+    [
+      item.image
+      for item in textures.items(
+        surface, split, size=32, seed=seed, n_good=4, n_defect=0
+      )
+    ]
+    for surface, split, seed in sets
+  ]
+  assert len({image for group in images_of for image in group}) == 20
+
+
 def make_items(subset, size, n_good, n_defect):
   return textures.items(
     subset, "test", size=size, seed=0, n_good=n_good, n_defect=n_defect

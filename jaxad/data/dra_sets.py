@@ -8,23 +8,27 @@ are divided 3:1 by `open_set.three_to_one`, and all anomalies are in the test.
 """
 
 import dataclasses
-import functools
 import hashlib
-import io
 import itertools
 import math
-import os
 import pathlib
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from jaxad.data.examples import Item
 from jaxad.data.folder import folders, images
 from jaxad.data.open_set import three_to_one
+from jaxad.data.tiles import (
+  Array,
+  Tile,
+  mask_of,
+  mask_png,
+  size_of,
+  unreadable,
+)
 from jaxad.errors import InputError
 
 # The codes of AITEX's file names. The codes stay in front, for the order in
@@ -43,53 +47,6 @@ AITEX_KINDS = {
   "030": "030_nep",
   "036": "036_weft_crack",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-  """A part of an image file; reads like a file that holds it as PNG.
-
-  Attributes:
-    path: the file.
-    box: (left, top, right, bottom) in pixels.
-  """
-
-  path: pathlib.Path
-  box: tuple[int, int, int, int]
-
-  def read_bytes(self) -> bytes:
-    return _png(_opened(self.path).crop(self.box))
-
-  def stat(self) -> os.stat_result:
-    return self.path.stat()
-
-
-@dataclasses.dataclass(frozen=True)
-class Array:
-  """An .npy file; reads like a PNG of its first three channels.
-
-  Attributes:
-    path: of an array [H, W, 3 or more] of 0 to 255.
-  """
-
-  path: pathlib.Path
-
-  def read_bytes(self) -> bytes:
-    try:
-      values = np.load(self.path)
-    except (OSError, ValueError, EOFError) as error:
-      raise _unreadable(self.path, error) from None
-    if (
-      values.ndim != 3 or values.shape[2] < 3 or values.dtype.kind not in "uif"
-    ):
-      raise InputError(
-        f"{self.path} holds {values.dtype} {list(values.shape)}; expected an "
-        "array [H, W, 3 or more] of 0 to 255: get it again"
-      )
-    return _png(Image.fromarray(values[..., :3].astype(np.uint8)))
-
-  def stat(self) -> os.stat_result:
-    return self.path.stat()
 
 
 # Readers: from the root to the items, with images and masks still in their
@@ -120,20 +77,20 @@ def _aitex(root):
     parts = [m for m in masks if m.stem.startswith(f"{path.stem}_mask")]
     if not parts:
       continue
-    mask = np.logical_or.reduce([_mask(part, path) for part in parts])
+    mask = np.logical_or.reduce([mask_of(part, path) for part in parts])
     for number, tile in _squares(path):
       left, _, right, _ = tile.box
       defect = mask[:, left:right]
       if defect.any():
         name = _id(path, root, number)
-        png = _mask_png(defect)
+        png = mask_png(defect)
         items.append(Item("test", name, AITEX_KINDS[code], tile, png))
   return _divided(items)
 
 
 def _squares(path):
   """Numbers and tiles of an image of any width, each as wide as it is high."""
-  width, height = _size(path)
+  width, height = size_of(path)
   for number, left in enumerate(range(0, width, height)):
     yield number, Tile(path, (left, 0, min(left + height, width), height))
 
@@ -150,7 +107,7 @@ def _kolektor_sdd(root):
       if path.stem.endswith("_label"):
         continue
       label = path.with_name(f"{path.stem}_label.bmp")
-      mask = _mask(label, path)
+      mask = mask_of(label, path)
       height, width = mask.shape
       cuts = (0, height // 3, 2 * height // 3, height)
       for number, (top, bottom) in enumerate(itertools.pairwise(cuts)):
@@ -158,7 +115,7 @@ def _kolektor_sdd(root):
         tile = Tile(path, (0, top, width, bottom))
         piece = mask[top:bottom]
         if piece.any():
-          items.append(Item("test", name, "defect", tile, _mask_png(piece)))
+          items.append(Item("test", name, "defect", tile, mask_png(piece)))
         else:
           items.append(Item("", name, "good", tile))
   return _divided(items)
@@ -382,7 +339,7 @@ def _rows(path, columns, first=0):
   try:
     lines = path.read_text(encoding="utf-8-sig").splitlines()
   except (OSError, UnicodeDecodeError) as error:
-    raise _unreadable(path, error) from None
+    raise unreadable(path, error) from None
   for number, line in enumerate(lines[first:], first + 1):
     if not line.strip():
       continue
@@ -415,62 +372,3 @@ def _file(path, table, line):
       "data set"
     )
   return path
-
-
-def _mask(path, image):
-  """Whether a pixel of the mask is not black, bool [H, W]."""
-  if not path.is_file():
-    raise InputError(
-      f"{image} has no mask; expected {path}: get the complete data set"
-    )
-  mask = np.asarray(_opened(path).convert("L")) > 0
-  width, height = _size(image)
-  if mask.shape != (height, width):
-    raise InputError(
-      f"{path} is of {mask.shape[1]} x {mask.shape[0]} pixels, its image of "
-      f"{width} x {height}; expected the same: get them again"
-    )
-  return mask
-
-
-def _size(path):
-  """(width, height) of an image, without decoding it."""
-  try:
-    with Image.open(path) as image:
-      return image.size
-  except Exception as error:  # Pillow's readers raise nearly anything.
-    raise _unreadable(path, error) from None
-
-
-def _opened(path):
-  """The decoded image."""
-  if not path.is_file():
-    raise InputError(f"{path} is missing; get the complete data set")
-  return _decoded(path, path.stat().st_mtime_ns)
-
-
-# The tiles of an image follow each other.
-@functools.lru_cache(maxsize=1)
-def _decoded(path, changed):
-  del changed  # Part of the key: a file may be replaced.
-  try:
-    with Image.open(path) as image:
-      image.load()
-      return image
-  except Exception as error:  # Pillow's readers raise nearly anything.
-    raise _unreadable(path, error) from None
-
-
-def _unreadable(path, error):
-  reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-  return InputError(f"{path} cannot be read ({reason}); get it again")
-
-
-def _png(image):
-  file = io.BytesIO()
-  image.save(file, "png", compress_level=1)
-  return file.getvalue()
-
-
-def _mask_png(mask):
-  return _png(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)))

@@ -19,10 +19,11 @@ The files are read where they are: a prepared copy would go stale as soon as the
 user adds an image, and needs the disk space twice.
 """
 
+import os
 import pathlib
+import zlib
 
-import numpy as np
-
+from jaxad import seeding
 from jaxad.data.examples import Item
 from jaxad.data.images import SUFFIXES, is_image
 from jaxad.errors import InputError
@@ -58,9 +59,10 @@ def scan(
 
   Args:
     root: the folder.
-    seed: draws the good images held out, in the plain layout.
-    test_fraction: which share of the good images is held out, in (0, 1); at
-      least one image is, and at least one is left to train on.
+    seed: draws the good images held out, in the plain layout. An image that is
+      added or removed moves at most one other between the splits.
+    test_fraction: which share of the good images is held out, above 0 and
+      below 1; at least one image is, and at least one is left to train on.
 
   Raises:
     InputError: no such folder, no images, no good images, or a defect without
@@ -68,26 +70,26 @@ def scan(
   """
   if (root / "train").is_dir() or (root / "test").is_dir():
     return scan_mvtec(root)
-  if not 0 < test_fraction < 1:
-    raise InputError(
-      f"data.test_fraction is {test_fraction}; expected a number between 0 "
-      "and 1, such as 0.2"
-    )
   good, bad = _plain(root)
   if len(good) < 2:
     raise InputError(
-      f"{root} has one good image; expected two or more, to train on and to "
-      "hold out for the test"
+      f"root={root}: one good image; expected two or more, to train on and to "
+      "hold out for the test",
+      "root",
     )
   held_out = min(max(round(test_fraction * len(good)), 1), len(good) - 1)
-  order = np.random.default_rng(seed).permutation(len(good))
-  split = np.full(len(good), "train", dtype="<U5")
-  split[order[:held_out]] = "test"
+  ranked = sorted(good, key=lambda path: _rank(_id(path, root), seed))
   items = [
-    Item(str(s), _id(path, root), "good", path)
-    for s, path in zip(split, good, strict=True)
+    Item("test" if i < held_out else "train", _id(path, root), "good", path)
+    for i, path in enumerate(ranked)
   ]
   return items + bad
+
+
+def _rank(name, seed):
+  """A number of the image itself: others do not reshuffle the split."""
+  number = zlib.crc32(os.fsencode(name))
+  return seeding.generator("held-out image", seed, number).random(), name
 
 
 def _plain(root):
@@ -103,7 +105,7 @@ def _plain(root):
     good = []
   if not good:
     found = "no good images" if bad else "no images"
-    raise InputError(f"{root} has {found}; {LAYOUTS}")
+    raise InputError(f"root={root}: {found}; {LAYOUTS}", "root")
   return good, [item for d in bad for item in _defects(root, d)]
 
 
@@ -148,7 +150,10 @@ def scan_outliers(root: pathlib.Path, skip: str | None) -> list[Item]:
     InputError: no such folder, or no images.
   """
   if not root.is_dir():
-    raise InputError(f"data.outlier_root is {root}, which is no folder")
+    raise InputError(
+      f"outlier_root={root}: no such folder; expected a folder of images",
+      "outlier_root",
+    )
   categories = [f for f in folders(root) if f.name != skip]
   for places in (
     [root / "train" / "good"],
@@ -160,8 +165,9 @@ def scan_outliers(root: pathlib.Path, skip: str | None) -> list[Item]:
     if paths:
       return [Item("train", _id(path, root), "good", path) for path in paths]
   raise InputError(
-    f"data.outlier_root is {root}, and there are no images; expected them "
-    "there, in good/, in train/good/, or in <category>/train/good/"
+    f"outlier_root={root}: no images; expected them there, in good/, in "
+    "train/good/, or in <category>/train/good/",
+    "outlier_root",
   )
 
 

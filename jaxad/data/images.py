@@ -1,11 +1,14 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """From image files to uint8 arrays, once."""
 
+import contextlib
 import io
-import operator
+import math
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,10 +16,15 @@ from PIL import Image, ImageOps
 from jaxad.data import _tf
 from jaxad.data.examples import Dataset, Examples, Item
 from jaxad.errors import InputError
+from jaxad.fields import Range, check
+
+Side = Annotated[int, Range(1, 2**14)]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
-UNREADABLE = ("error", "skip")
+# The decoded set may take this share of the memory; the rest is for the program
+# and for a run's own.
+_SHARE = 0.75
 
 # How many names a message lists.
 _SHOWN = 3
@@ -31,27 +39,53 @@ def side(image_size) -> int:
   """Checks `image_size`, an int or two equal ones, and returns the int.
 
   Raises:
-    InputError: it is not a positive int, or not a square.
+    InputError: it is no such number, or not a square.
   """
-  try:
-    if isinstance(image_size, Sequence) and not isinstance(image_size, str):
-      height, width = (operator.index(length) for length in image_size)
-    else:
-      height = width = operator.index(image_size)
-  except (TypeError, ValueError):
+  if not isinstance(image_size, tuple):
+    check("image_size", image_size, Side)
+    return int(image_size)
+  check("image_size", image_size, tuple[Side, ...])
+  if len(image_size) != 2 or image_size[0] != image_size[1]:
     raise InputError(
-      f"data.image_size is {image_size!r}; expected a positive int such as 256"
-    ) from None
-  if height != width:
-    raise InputError(
-      f"data.image_size is {tuple(image_size)}; expected a square, such as "
-      f"{max(height, width)}, because image pyramids and rotations need one"
+      f"image_size={image_size}: expected one number or two equal ones, such "
+      "as 256, because image pyramids and rotations need a square",
+      "image_size",
     )
-  if height <= 0:
+  return int(image_size[0])
+
+
+def check_memory(n: int, image_size: int, channels: int = 3) -> None:
+  """Refuses a decoded set that the memory cannot hold.
+
+  Args:
+    n: number of images.
+    image_size: side of an image in pixels.
+    channels: bytes of a pixel.
+
+  Raises:
+    InputError: the images would take more than three quarters of the memory.
+  """
+  memory = _memory()
+  need = n * image_size**2 * channels
+  if need > _SHARE * memory:
+    fits = math.isqrt(int(_SHARE * memory) // (n * channels))
     raise InputError(
-      f"data.image_size is {image_size!r}; expected a positive int such as 256"
+      f"image_size={image_size}: {n} images of this size take {need / 1e9:.2f} "
+      f"GB, and the memory has {memory / 1e9:.2f}; expected {fits} or less",
+      "image_size",
     )
-  return height
+
+
+def _memory():
+  """Bytes of the machine, or of its container; infinite where not known."""
+  sizes = [math.inf]
+  if hasattr(os, "sysconf"):
+    sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+  for path in ("memory.max", "memory/memory.limit_in_bytes"):
+    # No control groups, or "max", no limit.
+    with contextlib.suppress(OSError, ValueError):
+      sizes.append(int(pathlib.Path("/sys/fs/cgroup", path).read_text()))
+  return min(sizes)
 
 
 def decode(source: pathlib.Path | str | bytes, image_size: int) -> np.ndarray:
@@ -162,8 +196,12 @@ def read(items: Sequence[Item], image_size: int, unreadable: str) -> Dataset:
     The data set; `mask` of a split is None where none of its items has one.
 
   Raises:
-    InputError: an image or a mask is unreadable; the first one is named.
+    InputError: an image or a mask is unreadable, and the first one is named;
+      nothing is left to train on, or of the test; or the memory cannot hold
+      the images.
   """
+  masked = any(item.mask is not None for item in items)
+  check_memory(len(items), image_size, 4 if masked else 3)
   tf = _tf.tensorflow()
   items = sorted(items, key=lambda item: (item.split, item.id))
   shape = (image_size, image_size)
@@ -202,7 +240,7 @@ def read(items: Sequence[Item], image_size: int, unreadable: str) -> Dataset:
       if unreadable == "error":
         raise InputError(
           f"image {item.id} is unreadable ({image_error.decode()}); replace "
-          "it, or go on without with --config.data.unreadable=skip"
+          "it, or go on without with unreadable=skip"
         )
       skipped.append(item.id)
       continue
@@ -218,15 +256,25 @@ def read(items: Sequence[Item], image_size: int, unreadable: str) -> Dataset:
       f"{names}",
       file=sys.stderr,
     )
+  _check_left(items, kept)
   # "test" sorts before "train".
   cut = sum(item.split == "test" for item in kept)
   train = _examples(kept, x, masks, range(cut, len(kept)))
-  test = _examples(kept, x, masks, range(cut))
-  if not len(train.label):
-    raise InputError(
-      "no image to train on could be read; replace the images of train/good"
-    )
-  return Dataset(train, test)
+  return Dataset(train, _examples(kept, x, masks, range(cut)))
+
+
+def _check_left(items, kept):
+  """Whether there are normal images to train on, and images to test on."""
+  for what, belongs in (
+    ("normal training", lambda i: i.split == "train" and not i.label),
+    ("test", lambda i: i.split == "test"),
+  ):
+    wanted = [item for item in items if belongs(item)]
+    if wanted and not any(map(belongs, kept)):
+      raise InputError(
+        f"none of the {len(wanted)} {what} images could be read, such as "
+        f"{wanted[0].id}; replace them"
+      )
 
 
 def _examples(items, x, masks, rows):

@@ -16,21 +16,18 @@ The files need not be complete in numbers, but whole and of the published size.
 No TensorFlow is needed.
 """
 
-import gzip
 import io
 import math
 import pathlib
-import pickle
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from jaxad.data import folder, images
+from jaxad.data import array_files, folder, images
 from jaxad.errors import InputError
 
 SPLITS = ("train", "test")
@@ -77,14 +74,14 @@ def read(
   if root.is_file() and root.suffix == ".npz":
     return _npz(root, shape, classes)
   if not root.is_dir():
-    problem = "which is no .npz file" if root.is_file() else "which is missing"
-    raise InputError(f"data.root is {root}, {problem}; expected {LAYOUTS}")
+    problem = "not an .npz file" if root.is_file() else "no such folder"
+    raise InputError(f"root={root}: {problem}; expected {LAYOUTS}", "root")
   idx = {split: _idx_paths(root, split) for split in SPLITS}
   if any(path.is_file() for paths in idx.values() for path in paths):
     return read_idx(idx, shape, classes)
   for suffix, name, reader in (
-    ("", "cifar-10-batches-py", _pickled),
-    (".bin", "cifar-10-batches-bin", _records),
+    ("", "cifar-10-batches-py", array_files.pickled),
+    (".bin", "cifar-10-batches-bin", array_files.records),
   ):
     for parent in (root, root / name):
       paths = {
@@ -98,12 +95,12 @@ def read(
     return _npz(archives[0], shape, classes)
   if archives:
     raise InputError(
-      f"{root} has {len(archives)} .npz files; give the path of one of them as "
-      "data.root"
+      f"root={root}: {len(archives)} .npz files; give the path of one of them",
+      "root",
     )
   if any((root / split).is_dir() for split in SPLITS):
     return _folders(root, shape, classes)
-  raise InputError(f"data.root {root} holds no known files; expected {LAYOUTS}")
+  raise InputError(f"root={root}: no known files; expected {LAYOUTS}", "root")
 
 
 def class_number(text: str, classes: Sequence[str]) -> int | None:
@@ -142,7 +139,12 @@ def read_idx(
   """
   return {
     split: _checked(
-      split, _idx(x, 3), _idx(label, 1), f"{x} and {label.name}", shape, classes
+      split,
+      array_files.idx(x, 3),
+      array_files.idx(label, 1),
+      f"{x} and {label.name}",
+      shape,
+      classes,
     )
     for split, (x, label) in paths.items()
   }
@@ -163,24 +165,6 @@ def _idx_paths(root, split):
   return tuple(paths)
 
 
-def _idx(path, rank):
-  """The uint8 array of `rank` axes in an idx file."""
-  content = _content(path)
-  magic, header = 0x800 + rank, 4 + 4 * rank
-  if len(content) < header or int.from_bytes(content[:4], "big") != magic:
-    raise InputError(
-      f"{path} is no idx file of {rank} axes: it starts with "
-      f"{content[:4].hex() or 'nothing'}, expected {magic:08x}; get it again"
-    )
-  axes = [int(n) for n in np.frombuffer(content, ">u4", rank, 4)]
-  if len(content) - header != math.prod(axes):
-    raise InputError(
-      f"{path} has {len(content) - header} bytes after its header; expected "
-      f"{' * '.join(map(str, axes))}: get it again"
-    )
-  return np.frombuffer(content, np.uint8, offset=header).reshape(axes)
-
-
 # The batches of CIFAR-10.
 
 
@@ -194,74 +178,6 @@ def _batches(paths, reader, shape, classes):
     label = np.concatenate([label for _, label in parts])
     splits[split] = _checked(split, x, label, group[0].parent, shape, classes)
   return splits
-
-
-def _records(path, length):
-  """Rows of one byte of label and `length` bytes of pixels."""
-  content = _content(path)
-  if not content or len(content) % (1 + length):
-    raise InputError(
-      f"{path} has {len(content)} bytes; expected a multiple of {1 + length}: "
-      "get it again"
-    )
-  rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + length)
-  return rows[:, 1:], rows[:, 0]
-
-
-def _pickled(path, length):
-  """Pixels [N, length] and labels [N] of a pickled dict."""
-  with _opened(path) as file:
-    try:
-      batch = _Unpickler(file, encoding="latin1").load()
-    except Exception as error:  # Broken pickles raise nearly anything.
-      raise InputError(
-        f"{path} is no batch of CIFAR-10 ({_reason(error)}); get it again"
-      ) from None
-  if not isinstance(batch, dict):
-    batch = {}
-  # Strings of Python 2, or bytes.
-  x, label = (
-    np.asarray(batch.get(key, batch.get(key.encode())))
-    for key in ("data", "labels")
-  )
-  if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != length:
-    raise InputError(
-      f"{path} holds {x.dtype} data {x.shape}; expected uint8 [N, {length}]: "
-      "get it again"
-    )
-  if label.shape != x.shape[:1]:
-    raise InputError(
-      f"{path} holds {x.shape[0]} images and labels {label.shape}; expected "
-      "as many: get it again"
-    )
-  return x, label
-
-
-def _encode(text, encoding):
-  """`codecs.encode` as pickles need it to hold bytes."""
-  if encoding != "latin1":
-    raise pickle.UnpicklingError(f"it encodes by {encoding!r}")
-  return text.encode("latin1")
-
-
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-
-
-class _Unpickler(pickle.Unpickler):
-  """Makes arrays and plain values; a pickle could else run any program."""
-
-  _ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("_codecs", "encode"): _encode,
-  }
-
-  def find_class(self, module, name):
-    if (module, name) not in self._ALLOWED:
-      raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused")
-    return self._ALLOWED[module, name]
 
 
 # NumPy archives.
@@ -280,7 +196,7 @@ def _npz(path, shape, classes):
     raise
   except Exception as error:  # Broken archives raise nearly anything.
     raise InputError(
-      f"{path} cannot be read ({_reason(error)}); get it again"
+      f"{path} cannot be read ({array_files.reason(error)}); get it again"
     ) from None
   raise InputError(
     f"{path} has {found}; expected x_train, y_train, x_test and y_test"
@@ -350,7 +266,7 @@ def _decoded(source, shape, name):
   if (height, width) != shape[:2]:
     raise InputError(
       f"{name} is of {height} x {width} pixels; expected the published "
-      f"{shape[0]} x {shape[1]}, or use data.name=folder for other images"
+      f"{shape[0]} x {shape[1]}, or use name=folder for other images"
     )
   if shape[2] == 1 and (x != x[..., :1]).any():
     raise InputError(f"{name} is in colour; expected grey, as published")
@@ -397,30 +313,3 @@ def _checked(split, x, label, where, shape, classes, names=()):
     )
   names = names or ids(split, len(x))
   return Split(x, label, tuple(names))
-
-
-def _opened(path):
-  try:
-    return path.open("rb")
-  except OSError as error:
-    raise InputError(
-      f"{path} cannot be read ({error.strerror}); get the complete data set"
-    ) from None
-
-
-def _content(path):
-  """The bytes of a file, unpacked if it is gzipped."""
-  with _opened(path) as file:
-    content = file.read()
-  if content[:2] != b"\x1f\x8b":
-    return content
-  try:
-    return gzip.decompress(content)
-  except (OSError, EOFError, zlib.error) as error:
-    raise InputError(
-      f"{path} is a broken gzip file ({_reason(error)}); get it again"
-    ) from None
-
-
-def _reason(error):
-  return " ".join(str(error).split()) or type(error).__name__

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from jaxad.data import _tf, labelled
+from jaxad.data import _tf, images, labelled
 from jaxad.data.examples import Dataset, Examples
 from jaxad.data.labelled import Split
 from jaxad.errors import InputError
@@ -154,8 +154,6 @@ def leave_one_out_80_20(label, n_train, chosen, seed):
   splits are pooled; the other 20 % and all of the class are tested.
   """
   del n_train
-  if seed >= 2**32:
-    raise InputError(f"data.seed is {seed}; expected less than 2**32")
   normal = label != chosen
   order = np.flatnonzero(normal)
   # The generator of the official code.
@@ -198,14 +196,10 @@ def load(
     names of the anomalous classes.
 
   Raises:
-    InputError: an unknown class or protocol, no files, or wrong ones.
+    InputError: an unknown class, no files, or wrong ones.
   """
   published = SETS[name]
   chosen = _chosen(name, subset, published.classes)
-  if protocol not in PROTOCOLS:
-    raise InputError(
-      f"data.protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}"
-    )
   if name == "digits":
     splits = _digits()
   elif root is None:
@@ -221,6 +215,8 @@ def load(
   normal, *parts = PROTOCOLS[protocol](
     pool.label, len(train.label), chosen, seed
   )
+  count = sum(len(rows) for rows in parts)
+  images.check_memory(count, image_size, pool.x.shape[-1])
   return Dataset(
     *(
       _examples(pool, rows, normal, published.classes, image_size)
@@ -237,8 +233,9 @@ def _chosen(name, subset, classes):
       " ".join(dict.fromkeys((str(i), c))) for i, c in enumerate(classes)
     )
     raise InputError(
-      f"data.subset is {subset!r}; expected a class of {name}: "
-      f"{', '.join(known)}"
+      f"subset={subset!r}: name a class of {name}, as {name}/{classes[-1]}; "
+      f"there are {', '.join(known)}",
+      "subset",
     )
   return number
 
@@ -292,7 +289,7 @@ def _downloaded(name, published):
     raise InputError(
       f"{name} cannot be downloaded ({' '.join(str(error).split())}); get "
       f"{', '.join(published.files)} from {published.folder} elsewhere and "
-      "give the folder (of an archive, unpacked) as config.data.root"
+      "give the folder (of an archive, unpacked) as root"
     ) from error
   if len(paths) == 1:
     return labelled.read(paths[0], published.shape, published.classes)

@@ -8,14 +8,21 @@ kinds that appear only at test, in one figure beside those that were seen.
 """
 
 import dataclasses
-import operator
+import typing
+from typing import Annotated, Literal
 
 import numpy as np
 
 from jaxad.data.examples import Dataset, Examples
 from jaxad.errors import InputError
+from jaxad.fields import CountOrZero, Range, check
 
 SETTINGS = ("general", "hard", "open")
+
+# Every generator of NumPy takes these.
+Seed = Annotated[int, Range(0, 1e9)]
+
+Contamination = Annotated[float, Range(0, 0.99)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Rule:
   """Which anomalies move from the test into training.
 
   The anomalies of the test are put in order, by kind and then by id, and
-  shuffled by `numpy.random.RandomState(seed)`. The first are trained on.
+  shuffled by `numpy.random.RandomState(split_seed)`. The first are trained on.
 
   Attributes:
     setting: from where they are drawn:
@@ -40,56 +47,43 @@ class Rule:
       runs of the paper have n_anomalies=1 and pool=10, and so the test of
       runs with ten. Without effect in the setting "hard".
     contamination: share of further anomalies among the training images called
-      normal, in [0, 1). They follow the labelled ones in the shuffled order,
+      normal, 0 to 0.99. They follow the labelled ones in the shuffled order,
       have label 0, and keep their kind. Unlike in the official code, which
       tests on them too, they always leave the test.
-    seed: of the shuffle; not that of the run.
+    split_seed: of the shuffle; not that of the run.
 
   Raises:
     InputError: a value that no data set could satisfy.
   """
 
-  setting: str = "general"
+  setting: Literal[SETTINGS] = "general"
   known_class: str | None = None
-  n_anomalies: int = 0
-  pool: int | None = None
-  contamination: float = 0.0
-  seed: int = 42
+  n_anomalies: CountOrZero = 0
+  pool: CountOrZero | None = None
+  contamination: Contamination = 0.0
+  split_seed: Seed = 42
 
   def __post_init__(self):
-    if self.setting not in SETTINGS:
+    kinds = typing.get_type_hints(Rule, include_extras=True)
+    for name, kind in kinds.items():
+      check(name, getattr(self, name), kind)
+    if self.pool is not None and self.pool < self.n_anomalies:
       raise InputError(
-        f"data.setting is {self.setting!r}; expected one of "
-        f"{', '.join(SETTINGS)}"
-      )
-    _check_count("n_anomalies", self.n_anomalies)
-    if self.pool is not None:
-      _check_count("pool", self.pool)
-      if self.pool < self.n_anomalies:
-        raise InputError(
-          f"data.pool is {self.pool}, less than data.n_anomalies, "
-          f"{self.n_anomalies}; expected as many or more, because what is "
-          "trained on cannot be tested"
-        )
-    _check_count("split_seed", self.seed)
-    if self.seed >= 2**32:
-      raise InputError(
-        f"data.split_seed is {self.seed}; expected less than 2**32"
-      )
-    if not 0 <= self.contamination < 1:
-      raise InputError(
-        f"data.contamination is {self.contamination}; expected a share from 0 "
-        "to below 1, such as 0.02"
+        f"pool={self.pool}: expected {self.n_anomalies}, the n_anomalies, or "
+        "more, because what is trained on cannot be tested",
+        "pool",
       )
     if self.setting == "general" and self.known_class:
       raise InputError(
-        f"data.known_class is {self.known_class!r}, but data.setting=general "
-        "draws from all kinds; set data.setting to hard or open"
+        f"known_class={self.known_class!r}: expected None, because "
+        "setting=general draws from all kinds; set setting to hard or open",
+        "known_class",
       )
     if self.setting == "hard" and not self.known_class:
       raise InputError(
-        "data.setting=hard needs data.known_class, the kind of anomaly that is "
-        "trained on"
+        "known_class=None: expected the kind of anomaly that is trained on, "
+        "which setting=hard needs",
+        "known_class",
       )
 
   def apply(self, dataset: Dataset) -> Dataset:
@@ -105,20 +99,20 @@ class Rule:
     Raises:
       InputError: an unknown kind, or too few anomalies to draw from.
     """
-    if self == Rule(seed=self.seed):
+    if self == Rule(split_seed=self.split_seed):
       return dataset
     train, test = dataset
     rows = np.flatnonzero(test.label == 1).tolist()
     rows.sort(key=lambda row: (test.kind[row], test.id[row]))
     if not rows:
       raise InputError(
-        "there are no anomalous test images to draw from; leave "
-        "data.n_anomalies, pool, contamination and setting out, or put "
-        "anomalies into train/<kind>/"
+        "there are no anomalous test images to draw from; leave n_anomalies, "
+        "pool, contamination and setting out, or put anomalies into "
+        "train/<kind>/"
       )
     known = self._known(sorted({test.kind[row] for row in rows}))
     drawn = [row for row in rows if test.kind[row] in known]
-    np.random.RandomState(self.seed).shuffle(drawn)
+    np.random.RandomState(self.split_seed).shuffle(drawn)
     n_normal = int((train.label == 0).sum())
     # As in the official code, to the last bit.
     n_hidden = int(n_normal / (1 - self.contamination) * self.contamination)
@@ -142,8 +136,9 @@ class Rule:
       return kinds
     if len(kinds) < 2:
       raise InputError(
-        f"data.setting={self.setting} keeps kinds of anomalies from training, "
-        f"but this set has one kind alone, {kinds[0]}; set it to general"
+        f"setting={self.setting!r}: it keeps kinds of anomalies from training, "
+        f"but this set has one kind alone, {kinds[0]}; set it to general",
+        "setting",
       )
     if not self.known_class:
       return kinds[: (len(kinds) + 1) // 2]
@@ -153,14 +148,15 @@ class Rule:
     for name in known:
       if name not in kinds:
         raise InputError(
-          f"data.known_class is {self.known_class!r}, and {name!r} is no kind "
-          f"of anomaly of this set; expected {', '.join(kinds)}"
+          f"known_class={self.known_class!r}: {name!r} is no kind of anomaly "
+          f"of this set; expected {', '.join(kinds)}",
+          "known_class",
         )
     if set(known) == set(kinds):
       raise InputError(
-        f"data.known_class is {self.known_class!r}, all kinds of this set, and "
-        "leaves none for the test alone; name fewer, or set "
-        "data.setting=general"
+        f"known_class={self.known_class!r}: all kinds of this set, which "
+        "leaves none for the test alone; name fewer, or set setting=general",
+        "known_class",
       )
     return known
 
@@ -169,23 +165,25 @@ class Rule:
     if self.setting == "hard":
       if self.n_anomalies + n_hidden > n:
         raise InputError(
-          f"data.n_anomalies={self.n_anomalies} and {n_hidden} by "
-          f"data.contamination are more than the {n} anomalies of "
-          f"data.known_class={self.known_class}; lower them"
+          f"n_anomalies={self.n_anomalies}: with {n_hidden} by contamination "
+          f"more than the {n} anomalies of known_class={self.known_class}; "
+          "lower them",
+          "n_anomalies",
         )
       return
     if 2 * self.n_anomalies > n:
       raise InputError(
-        f"data.n_anomalies is {self.n_anomalies}, more than half of the {n} "
-        "anomalies to draw from, and too few would be left to test on; "
-        f"lower it to {n // 2} or less"
+        f"n_anomalies={self.n_anomalies}: more than half of the {n} anomalies "
+        "to draw from, and too few would be left to test on; lower it to "
+        f"{n // 2} or less",
+        "n_anomalies",
       )
     gone = max(self.pool or 0, self.n_anomalies + n_hidden)
     if gone >= n:
       raise InputError(
         f"{gone} of the {n} anomalies would leave the test "
-        f"(data.n_anomalies={self.n_anomalies}, data.pool={self.pool}, "
-        f"{n_hidden} by data.contamination); expected less than {n}: lower them"
+        f"(n_anomalies={self.n_anomalies}, pool={self.pool}, {n_hidden} by "
+        f"contamination); expected less than {n}: lower them"
       )
 
 
@@ -228,12 +226,3 @@ def _merge(train, extra):
     kind=tuple(kinds[row] for row in order),
     mask=None,
   )
-
-
-def _check_count(name, value):
-  try:
-    right = operator.index(value) >= 0
-  except TypeError:
-    right = False
-  if not right:
-    raise InputError(f"data.{name} is {value!r}; expected an int, 0 or more")

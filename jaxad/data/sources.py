@@ -10,6 +10,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,8 @@ from jaxad.data import (
   textures,
 )
 from jaxad.data.examples import Dataset
-from jaxad.errors import InputError
+from jaxad.errors import InputError, one_of
+from jaxad.fields import Count, CountOrZero, Range, checked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,26 +46,27 @@ class Request:
   n_test_defect: int
 
 
+@checked
 def load(
   name: str,
   *,
   subset: str | None = None,
   root: str | os.PathLike | None = None,
-  protocol: str = "one_vs_rest",
-  image_size: int | tuple[int, int] = 256,
-  channels: int | None = None,
-  seed: int = 0,
-  unreadable: str = "error",
-  test_fraction: float = 0.2,
-  n_train: int = 120,
-  n_test_good: int = 40,
-  n_test_defect: int = 80,
-  setting: str = "general",
+  protocol: Literal[tuple(one_class.PROTOCOLS)] = "one_vs_rest",
+  image_size: images.Side | tuple[images.Side, images.Side] = 256,
+  channels: Literal[1, 3] | None = None,
+  seed: open_set.Seed = 0,
+  unreadable: Literal["error", "skip"] = "error",
+  test_fraction: Annotated[float, Range(0, 0.99, above=True)] = 0.2,
+  n_train: Count = 120,
+  n_test_good: CountOrZero = 40,
+  n_test_defect: CountOrZero = 80,
+  setting: Literal[open_set.SETTINGS] = "general",
   known_class: str | None = None,
-  n_anomalies: int = 0,
-  pool: int | None = None,
-  contamination: float = 0.0,
-  split_seed: int = 42,
+  n_anomalies: CountOrZero = 0,
+  pool: CountOrZero | None = None,
+  contamination: open_set.Contamination = 0.0,
+  split_seed: open_set.Seed = 42,
   outlier_root: str | os.PathLike | None = None,
 ) -> Dataset:
   """Reads a whole data set into memory, decoded, as uint8.
@@ -85,8 +88,9 @@ def load(
     image_size: side of the images in pixels, or two equal ones.
     channels: 1 (grey) or 3 (RGB); None is as published for digits, mnist,
       fashion_mnist (1) and cifar10 (3), and else 3.
-    seed: of what is drawn: the textures, which good images a plain folder
-      holds out, and the protocol leave_one_out_80_20.
+    seed: of the data alone: the textures, which good images a plain folder
+      holds out, and the protocol leave_one_out_80_20. The seed of a run changes
+      no split.
     unreadable: "error", or "skip" to go on without unreadable images. A file
       of digits, mnist, fashion_mnist or cifar10 is always an error.
     test_fraction: share of the good images that a plain folder holds out.
@@ -109,22 +113,7 @@ def load(
     InputError: an argument, the folder or an image is wrong; the message says
       what was expected.
   """
-  if name not in SOURCES:
-    raise InputError(
-      f"data.name is {name!r}; expected one of {', '.join(SOURCES)}"
-    )
-  if unreadable not in images.UNREADABLE:
-    raise InputError(
-      f"data.unreadable is {unreadable!r}; expected one of "
-      f"{', '.join(images.UNREADABLE)}"
-    )
-  if channels not in (None, 1, 3):
-    raise InputError(
-      f"data.channels is {channels!r}; expected 1 (grey), 3 (RGB), or None for "
-      "those of the data set"
-    )
-  if seed < 0:
-    raise InputError(f"data.seed is {seed}; expected 0 or more")
+  one_of("name", name, SOURCES)
   request = Request(
     subset=subset or None,
     root=pathlib.Path(root).expanduser() if root else None,
@@ -143,7 +132,7 @@ def load(
     n_anomalies=n_anomalies,
     pool=pool,
     contamination=contamination,
-    seed=split_seed,
+    split_seed=split_seed,
   )
   outliers = _outliers(outlier_root, request)
   dataset = rule.apply(SOURCES[name](request))
@@ -154,21 +143,17 @@ def load(
 
 
 def _textures(request):
-  counts = {
-    "n_train": (request.n_train, 1),
-    "n_test_good": (request.n_test_good, 0),
-    "n_test_defect": (request.n_test_defect, 0),
-  }
-  for key, (count, least) in counts.items():
-    if count < least:
-      raise InputError(f"data.{key} is {count}; expected {least} or more")
   subset = request.subset or textures.SUBSETS[0]
-  _check_subset(subset, textures.SUBSETS)
+  _check_subset("textures", subset, textures.SUBSETS)
   if request.image_size < textures.MIN_SIZE:
     raise InputError(
-      f"data.image_size is {request.image_size}; textures need "
-      f"{textures.MIN_SIZE} pixels or more"
+      f"image_size={request.image_size}: expected {textures.MIN_SIZE} or more, "
+      "below which textures have no threads",
+      "image_size",
     )
+  # Rendering takes a while.
+  count = request.n_train + request.n_test_good + request.n_test_defect
+  images.check_memory(count, request.image_size)
   builders = _builders()
   values = {
     "size": request.image_size,
@@ -188,7 +173,11 @@ def _folder(request):
   if request.subset is not None:
     root = root / request.subset
     if not root.is_dir():
-      raise InputError(f"no folder {root}, the data.subset of data.root")
+      raise InputError(
+        f"subset={request.subset!r}: no such folder in {request.root}; "
+        "expected the name of a folder in the root",
+        "subset",
+      )
   items = folder.scan(
     root, seed=request.seed, test_fraction=request.test_fraction
   )
@@ -196,12 +185,13 @@ def _folder(request):
 
 
 def _mvtec_ad(request):
-  _check_subset(request.subset, folder.MVTEC_CATEGORIES)
+  _check_subset("mvtec_ad", request.subset, folder.MVTEC_CATEGORIES)
   root = _root(request, "the folder that holds the categories of MVTec AD")
   if not (root / request.subset).is_dir():
     raise InputError(
-      f"no folder {request.subset} in {root}; expected the root of MVTec AD, "
-      f"with {request.subset}/train/good/ and {request.subset}/test/ in it"
+      f"root={root}: no folder {request.subset} in it; expected the root of "
+      f"MVTec AD, with {request.subset}/train/good/ and {request.subset}/test/",
+      "root",
     )
   items = folder.scan_mvtec(root / request.subset)
   builders = _builders()
@@ -293,10 +283,10 @@ def _builders():
 
 def _root(request, expected):
   if request.root is None:
-    raise InputError(f"data.root is missing; expected {expected}")
+    raise InputError(f"root=None: expected {expected}", "root")
   if not request.root.is_dir():
     raise InputError(
-      f"data.root is {request.root}, which is no folder; expected {expected}"
+      f"root={request.root}: no such folder; expected {expected}", "root"
     )
   return request.root
 
@@ -304,13 +294,15 @@ def _root(request, expected):
 def _check_no_subset(name, request):
   if request.subset is not None:
     raise InputError(
-      f"data.subset is {request.subset!r}, but {name} has no subsets; leave it "
-      "out"
+      f"subset={request.subset!r}: {name} has no subsets; leave it out",
+      "subset",
     )
 
 
-def _check_subset(subset, known):
+def _check_subset(name, subset, known):
   if subset not in known:
     raise InputError(
-      f"data.subset is {subset!r}; expected one of {', '.join(known)}"
+      f"subset={subset!r}: name a category of {name}, as {name}/{known[0]}; "
+      f"there are {', '.join(known)}",
+      "subset",
     )

@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxad.detector import Batch, Detector, Official, Phase, Scores, State
+from jaxad.evaluation.thresholds import above_min_max
 from jaxad.fields import (
   Count,
   CountOrZero,
@@ -53,7 +54,6 @@ from jaxad.networks.variables import (
   redraw_if,
 )
 from jaxad.optim import Game, adam_l2
-from jaxad.thresholds import above_min_max
 
 MOMENTUM = 0.9
 

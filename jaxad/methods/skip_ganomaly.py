@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.detector import Batch, Detector, Official, Phase, Scores, State
+from jaxad.evaluation.thresholds import above_min_max
 from jaxad.fields import (
   Count,
   LearningRate,
@@ -48,7 +49,6 @@ from jaxad.networks.variables import (
   redraw_if,
 )
 from jaxad.optim import Game, adam_l2
-from jaxad.thresholds import above_min_max
 
 MOMENTUM = 0.9
 

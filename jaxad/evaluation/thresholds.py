@@ -8,7 +8,7 @@ were held out of training. An example is anomalous where `score > threshold`.
 import numpy as np
 
 from jaxad.errors import InputError
-from jaxad.metrics import check_finite
+from jaxad.evaluation.metrics import check_finite
 
 # What `value` is where it is not given; `max` has none.
 DEFAULTS = {"quantile": 0.95, "max": None, "sigma": 3.0, "kde": 0.05}
