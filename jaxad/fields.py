@@ -99,13 +99,6 @@ def check(name: str, value: Any, kind: Any) -> None:
       check(f"{name}.{field}", getattr(value, field), hints[field])
   elif not _allows(kind, value):
     raise InputError(f"{name}={value!r}: expected {expectation(kind)}.", name)
-  elif typing.get_origin(kind) is tuple:
-    element, *_ = typing.get_args(kind)
-    for one in value:
-      if not _allows(element, one):
-        raise InputError(
-          f"{name}={value!r}: expected {expectation(kind)}, not {one!r}.", name
-        )
 
 
 def is_group(kind: Any) -> bool:
@@ -131,7 +124,11 @@ def _allows(kind, value):
   if origin is typing.Literal:
     return value in typing.get_args(kind)
   if origin is tuple:
-    return isinstance(value, tuple)
+    if not isinstance(value, tuple):
+      return False
+    element, *more = typing.get_args(kind)
+    long = more == [...] or len(more) + 1 == len(value)
+    return long and all(_allows(element, one) for one in value)
   if origin in _UNIONS:
     return any(_allows(one, value) for one in typing.get_args(kind))
   if kind is float:
@@ -140,6 +137,40 @@ def _allows(kind, value):
   if kind is int:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
   return kind is Any or isinstance(value, kind)
+
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def parse(text: str, kind: Any) -> Any:
+  """The text as a value of this type, or as it is where it is none.
+
+  Text stays text where the type allows any. A tuple is written with commas, in
+  brackets or not.
+  """
+  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if origin is Annotated:
+    return parse(text, arguments[0])
+  if origin is typing.Literal:
+    return {str(choice): choice for choice in arguments}.get(text, text)
+  if origin is tuple:
+    parts = text.strip().strip("()[]").split(",")
+    # (1,) ends with a comma, and () holds nothing.
+    parts = parts if parts[-1].strip() else parts[:-1]
+    return tuple(parse(part.strip(" '\""), arguments[0]) for part in parts)
+  if origin in _UNIONS:
+    if type(None) in arguments and text.lower() == "none":
+      return None
+    found = ((parse(text, one), one) for one in arguments)
+    return next((v for v, one in found if _allows(one, v)), text)
+  if kind is bool:
+    return _BOOLEANS.get(text.lower(), text)
+  if kind in (int, float):
+    try:
+      return kind(text)
+    except ValueError:
+      return text
+  return text
 
 
 def expectation(kind: Any) -> str:
@@ -152,7 +183,9 @@ def expectation(kind: Any) -> str:
   elif origin is typing.Literal:
     text = f"one of {', '.join(map(str, typing.get_args(kind)))}"
   elif origin is tuple:
-    text = f"a tuple, each {expectation(typing.get_args(kind)[0])}"
+    element, *more = typing.get_args(kind)
+    size = "a tuple" if more == [...] else f"a tuple of {len(more) + 1}"
+    text = f"{size}, each {expectation(element)}"
   elif origin in _UNIONS:
     text = " or ".join(expectation(one) for one in typing.get_args(kind))
   else:
