@@ -290,6 +290,3 @@ class Detector(NamedTuple):
   embed: Callable[[State, jax.Array, jax.Array, bool], jax.Array] | None = None
   finish: Callable[[Scores], Scores] | None = None
   official: Official | None = None
-
-
-Balance = None  # until the last four methods are converted

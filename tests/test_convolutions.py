@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Transposed convolution, and convolutions to a few pixels."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,15 @@ import pytest
 from jax import lax
 
 from jaxad.errors import InputError
-from jaxad.layers import conv, winograd
-from jaxad.layers.conv import ConvTranspose, convolve, convolve_transposed
+from jaxad.layers.chunks import map_chunks
+from jaxad.layers.conv import (
+  Conv,
+  ConvTranspose,
+  convolve,
+  convolve_transposed,
+)
+from jaxad.layers.cpu import conv, winograd
+from jaxad.layers.pool import max_pool
 
 # (side, channels in and out, kernel, stride, padding)
 TRANSPOSED = [
@@ -157,7 +165,7 @@ def test_convolution_to_a_few_pixels(shape, dtype):
   x, kernel = arrays(side, channels, features, kernel_size, dtype)
   pads = ((padding, padding), (padding, padding))
   with jax.enable_x64(dtype == "float64"):
-    plain = jax.jit(lambda x, k: conv._plain(x, k, stride, pads))
+    plain = jax.jit(lambda x, k: conv.plain(x, k, stride, pads))
     want = both_gradients(plain, x, kernel)
     assert want[0].shape[1] * want[0].shape[2] <= conv.FEW_PIXELS
     got = both_gradients(
@@ -178,7 +186,7 @@ def test_second_derivatives():
   )
   with jax.enable_x64(True):
     got = penalty(lambda x, k: convolve(x, k, 2, 1))(kernel)
-    want = penalty(lambda x, k: conv._plain(x, k, 2, ((1, 1), (1, 1))))(kernel)
+    want = penalty(lambda x, k: conv.plain(x, k, 2, ((1, 1), (1, 1))))(kernel)
     assert_close([got], [want], "float64")
 
 
@@ -247,7 +255,7 @@ def compare_with_plain(shape, dtype):
   with jax.enable_x64(dtype == "float64"):
     form = all_of(lambda x, k: convolve(x, k, stride, padding))
     got, second = form(x, kernel)
-    plain = all_of(lambda x, k: conv._plain(x, k, stride, pads))
+    plain = all_of(lambda x, k: conv.plain(x, k, stride, pads))
     want, second_want = plain(x, kernel)
     assert_close([*got, second], [*want, second_want], dtype)
   return form.as_text()
@@ -268,7 +276,7 @@ def test_winograd_of_many_channels():
   x, kernel = arrays(40, 128, 128, 3, "float32")
   assert winograd.pays(x, kernel, ((1, 1), (1, 1)))
   got = both_gradients(jax.jit(lambda x, k: convolve(x, k, 1, 1)), x, kernel)
-  plain = jax.jit(lambda x, k: conv._plain(x, k, 1, ((1, 1), (1, 1))))
+  plain = jax.jit(lambda x, k: conv.plain(x, k, 1, ((1, 1), (1, 1))))
   assert_close(got, both_gradients(plain, x, kernel), "float32")
 
 
@@ -278,3 +286,68 @@ def test_no_gradient_by_a_frozen_kernel():
   assert len(x) * 120**2 > conv.BLOCK_PIXELS
   text = jax.jit(step).lower(x, kernel).compile().as_text()
   assert text.count(" convolution(") == 1
+
+
+# Exports.
+
+
+class Small(nn.Module):
+  """Every layer that has a form for CPUs; [B, 32, 32, 3] to [B, 5]."""
+
+  @nn.compact
+  def __call__(self, x):
+    x = nn.relu(Conv(130, 7, 2, 3)(x))  # few channels, stride 2
+    x = max_pool(x, 3, 2, ceil_mode=True)
+    x = nn.relu(Conv(130, 3, 1, 1)(x))  # many channels
+    x = nn.relu(Conv(8, 1)(x))
+    x = nn.relu(Conv(8, 3, 2, 1)(x))  # narrow
+    x = nn.relu(ConvTranspose(4, 4, 2, 1)(x))
+    x = Conv(5, 8)(x)[:, 0, 0]  # one pixel
+    return map_chunks(lambda rows: jnp.tanh(rows), x, 1).reshape(-1, 5)
+
+
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_an_export_of_any_batch_size_equals_the_direct_call(n):
+  rng = np.random.default_rng(0)
+  network = Small()
+  x = rng.standard_normal((n, 32, 32, 3)).astype(np.float32)
+  variables = network.init(jax.random.key(0), x[:1])
+  direct = jax.jit(lambda x: network.apply(variables, x))
+  blob = exported(direct, "cpu").serialize()
+  got = jax.export.deserialize(blob).call(x)
+  np.testing.assert_allclose(got, direct(x), rtol=0, atol=1e-6)
+  # It is not a network that gives the same for every image.
+  assert got.shape == (n, 5) and np.abs(got).max() > 0.1
+  assert n == 1 or (np.asarray(got[0]) != np.asarray(got[1])).all()
+
+
+def test_an_export_of_any_batch_size_has_gradients():
+  x, kernel = arrays(9, 3, 4, 3, "float32")
+  step = jax.jit(
+    jax.grad(lambda x: (max_pool(convolve(x, kernel, 2, 1), 2, 1) ** 2).sum())
+  )
+  program = exported(step, "cpu", side=9)
+  got, want = program.call(x), step(x)
+  np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_an_export_is_plain_where_the_batch_is_symbolic():
+  kernel = jnp.ones((1, 1, 3, 8))
+  step = jax.jit(lambda x: convolve(x, kernel))
+  fixed = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+  forms = lambda program: [
+    name
+    for name in ("dot_general", "convolution")
+    if f"stablehlo.{name}" in program.mlir_module()
+  ]
+  both = jax.export.export(step, platforms=("cpu", "cuda"))(fixed)
+  assert forms(both) == ["dot_general", "convolution"]
+  alone = jax.export.export(step, platforms=("cpu",))(fixed)
+  assert forms(alone) == ["dot_general"]
+  assert forms(exported(step, "cpu", "cuda")) == ["convolution"]
+
+
+def exported(fn, *platforms, side=32):
+  (batch,) = jax.export.symbolic_shape("b")
+  shape = jax.ShapeDtypeStruct((batch, side, side, 3), jnp.float32)
+  return jax.export.export(fn, platforms=platforms)(shape)

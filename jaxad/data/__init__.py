@@ -1,8 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Data: `load` decodes a set once, into splits of examples.
 
-    dataset = jaxad.data.load("textures", subset="wood", image_size=256)
-    state = jaxad.fit(detector, state, dataset, plan)
+dataset = jaxad.data.load("textures", subset="wood", image_size=256)
+state = jaxad.fit(detector, state, dataset, plan)
 """
 
 from jaxad.data.examples import Dataset, Examples

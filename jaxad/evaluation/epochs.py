@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import f1_score
 
-from jaxad import report
 from jaxad.callbacks import Log
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, State
 from jaxad.evaluation.metrics import image_auroc
 from jaxad.fit import Moment
+from jaxad.report import tables
 
 Score = Callable[[State], np.ndarray]
 
@@ -93,7 +93,7 @@ class OfficialProtocol:
     """Of the last state and the best epoch; writes `scores_official.csv`."""
     score, label = self._score(last), self._test.label
     predicted = self._predict(score)
-    report.write_scores(
+    tables.write_scores(
       workdir / "scores_official.csv", self._test.id, label, score, predicted
     )
     epochs = {

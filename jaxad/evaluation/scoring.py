@@ -30,7 +30,7 @@ class Scorer:
   """
 
   def __init__(self, detector: Detector, batch_size: int, key: jax.Array):
-    self._detector, self._key = detector, key
+    self._detector, self.key = detector, key
     devices = jax.device_count()
     self._batch_size = -(-batch_size // devices) * devices
     self._mesh = distributed.data_mesh()
@@ -125,7 +125,7 @@ class Scorer:
     self, fn: Callable, state, examples: Examples, purpose: int = 0
   ):
     """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays."""
-    key = jax.random.fold_in(self._key, purpose)
+    key = jax.random.fold_in(self.key, purpose)
     keys_of = jax.jit(jax.vmap(functools.partial(jax.random.fold_in, key)))
     numbers = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
     sharding = distributed.divided(self._mesh)

@@ -1,5 +1,5 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Winograd's form of a 3x3 convolution, for CPUs: see `layers/conv.py`.
+"""Winograd's form of a 3x3 convolution, see `jaxad.layers.cpu.conv`.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016
 (arXiv 1509.09308).
@@ -49,7 +49,7 @@ OUTPUT, KERNEL, INPUT = _toom_cook((0, 3 / 4, -3 / 4, 4 / 3, -4 / 3), TILE, 3)
 
 
 def pays(x, kernel, padding):
-  """Whether a 3x3 kernel of stride 1 should take `_winograd`."""
+  """Whether a 3x3 kernel of stride 1 should take `convolve`."""
   if x.dtype not in (jnp.float32, jnp.float64):
     return False
   if min(kernel.shape[2:]) < LEAST_CHANNELS:
@@ -62,7 +62,7 @@ def pays(x, kernel, padding):
 
 
 def convolve(x, kernel, padding):
-  """`_plain` of a 3x3 kernel with a quarter of the multiplications.
+  """`conv.plain` of a 3x3 kernel with a quarter of the multiplications.
 
   Tiles of 6x6 pixels, four apart, and the kernel are transformed so that every
   4x4 pixels of output take 36 products of matrices, not 144. Everything is

@@ -1,0 +1,243 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Convolution: faster forms for XLA:CPU.
+
+The form for a shape is chosen here and nowhere else; all are equal up to float
+rounding. Milliseconds in float32 on two cores, jax 0.10.2 (and 0.12):
+
+    1x1 kernels: a matrix product
+      [24, 55, 55, 128] to 64 channels      34 -> 6    (14 -> 6)
+    gradient by the pixels, stride > 1 on few channels: space-to-depth
+      [24, 448, 448, 3], 11x11, stride 4   450 -> 102  (504 -> 103)
+      [24, 224, 224, 3], 7x7, stride 2     151 -> 79   (150 -> 115)
+      [24, 448, 448, 3], 3x3, stride 2     148 -> 99   (155 -> 119)
+
+    outputs of up to 2x2 pixels: a matrix product of gathered windows
+      [64, 2, 2, 512] to 512, 4x4, stride 2: forward 665 -> 11,
+      by the pixels 114 -> 6, by the kernel 20 -> 5
+      [64, 4, 4, 256] to 512, 4x4, stride 2: 21 -> 10, 949 -> 14, 18 -> 10
+      [64, 4, 4, 256] to 100, 4x4: 1.5 -> 0.9, 6.8 -> 0.6, 1.2 -> 0.9
+
+(The last group on a busy machine; from 4x4 pixels on it loses.)
+
+    gradient by a kernel of up to 3x3 on few channels: the same product (jax
+    0.10.2, busy machine)
+      [24, 127, 127, 3] to 64, 3x3, stride 2: 100 -> 34
+      [24, 31, 31, 16] to 64, 3x3: 130 -> 25
+      [24, 15, 15, 32] to 128, 3x3: 15 -> 13
+
+Space-to-depth does not pay in the forward pass of the first of those (163 ->
+380, 85 -> 109) nor in its gradient by the kernel; and on 64 input channels it
+gains nothing anywhere.
+
+Two more forms are for training large trunks (jax 0.10.2 alone, busy machine):
+
+    3x3 kernels on many channels, stride 1: Winograd's F(4x4, 3x3)
+                                        forward     by pixels   by the kernel
+      [16, 56, 56, 128] to 128         162 -> 129  168 -> 138   498 -> 170
+      [16, 28, 28, 256] to 256         159 ->  89  158 ->  92   259 -> 116
+      [16, 14, 14, 512] to 512         159 -> 101  160 -> 105   162 -> 110
+      [16, 28, 28, 128] to 128          38 ->  18   38 ->  20    46 ->  41
+      [16, 14, 14, 256] to 256          39 ->  20   40 ->  20    40 ->  25
+    gradient by the kernel over many pixels: a sum over blocks
+      [16, 112, 112, 64] to 64                                  494 -> 221
+      [16, 112, 112, 64] to 128, stride 2                       381 -> 263
+      [16, 448, 448, 3] to 64, 7x7, stride 2                    618 -> 310
+
+Winograd gains nothing on 64 channels, and F(2x2, 3x3) gains less than it at
+batch 8 to 24. Slower gradients by the kernel than the plain one, on 64
+channels: tiles of pixels taken for channels, products of gathered windows, and
+above all a `lax.scan` over the blocks (fifty times slower than unrolled).
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxad.layers.cpu import concrete, on_cpu, winograd
+
+# Up to here the gradient by a strided convolution's input is faster through
+# space-to-depth (measured at 3 and 64 channels).
+FEW_CHANNELS = 4
+
+# Up to so many pixels of output, windows are gathered on a CPU.
+FEW_PIXELS = 4
+
+# Up to so many channels, the gradient by a 3x3 kernel is a matrix product of
+# gathered windows on a CPU.
+NARROW_CHANNELS = 32
+
+# The gradient by the kernel sums over blocks of up to about so many pixels of
+# output on a CPU, since XLA's product runs out of the caches on larger ones.
+# Blocks of an eighth are faster by 5 to 35 per cent, but compile far longer.
+BLOCK_PIXELS = 25088
+
+
+def convolve(
+  x: jax.Array,
+  kernel: jax.Array,
+  stride: int,
+  padding: tuple[tuple[int, int], tuple[int, int]],
+) -> jax.Array:
+  """`plain`, in the fastest form where the program runs on a CPU.
+
+  Args:
+    x: [B, H, W, C_in], where padded not smaller than the kernel.
+    kernel: [k, k, C_in, C_out].
+    stride: step in both directions.
+    padding: zeros, ((top, bottom), (left, right)).
+
+  Returns:
+    [B, h, w, C_out].
+  """
+  if not concrete(x, kernel):
+    return plain(x, kernel, stride, padding)
+  window = kernel.shape[:2]
+  pixels = math.prod(
+    (n + sum(p) - k) // stride + 1
+    for n, p, k in zip(x.shape[1:3], padding, window, strict=True)
+  )
+  if window == (1, 1) and padding == ((0, 0), (0, 0)):
+    form = lambda x, k: _product(x[:, ::stride, ::stride], k[0, 0])
+  elif pixels <= FEW_PIXELS:
+    form = lambda x, k: _gathered(x, k, stride, padding)
+  elif (stride, *window) == (1, 3, 3) and winograd.pays(x, kernel, padding):
+    form = lambda x, k: winograd.convolve(x, k, padding)
+  elif (
+    (stride > 1 and x.shape[-1] <= FEW_CHANNELS)
+    or _narrow(x, kernel)
+    or len(x) * pixels > BLOCK_PIXELS
+  ):
+    return _with_gradients(x, kernel, stride, padding)
+  else:
+    return plain(x, kernel, stride, padding)
+  return on_cpu(form, lambda x, k: plain(x, k, stride, padding), x, kernel)
+
+
+def plain(x, kernel, stride, padding):
+  """The convolution of accelerators, see `jaxad.layers.conv.convolve`."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    window_strides=(stride, stride),
+    padding=padding,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+def _gathered(x, kernel, stride, padding):
+  """`plain` as one product: windows [B, h, w, k^2 C_in] times the kernel."""
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  *window, _, features = kernel.shape
+  rows, columns = (
+    [slice(a, n - k + a + 1, stride) for a in range(k)]
+    for n, k in zip(x.shape[1:3], window, strict=True)
+  )
+  windows = [x[:, row, column] for row in rows for column in columns]
+  return _product(
+    jnp.concatenate(windows, axis=-1), kernel.reshape(-1, features)
+  )
+
+
+def _product(x, matrix):
+  """x [B, h, w, C] @ matrix, whose gradient is slow unless x has two axes."""
+  y = x.reshape(-1, x.shape[-1]) @ matrix
+  return y.reshape(*x.shape[:-1], -1)
+
+
+def _narrow(x, kernel):
+  """Whether the gradient by the kernel is faster through gathered windows."""
+  return max(kernel.shape[:2]) <= 3 and x.shape[-1] <= NARROW_CHANNELS
+
+
+def _space_to_depth(x, kernel, stride, padding):
+  """`plain` as a stride-1 convolution over blocks of stride x stride pixels.
+
+  The image becomes [B, rows, cols, stride^2 C_in] and the kernel, filled up
+  with zeros to a multiple of the stride, [k', k', stride^2 C_in, C_out].
+  """
+  batch, *size, channels = x.shape
+  *window, _, features = kernel.shape
+  taps = [-(-k // stride) for k in window]
+  blocks = [
+    (n + sum(pad) - k) // stride + tap
+    for n, pad, k, tap in zip(size, padding, window, taps, strict=True)
+  ]
+  # The last pads are negative where the stride leaves pixels unused.
+  pads = [
+    (pad[0], stride * block - n - pad[0], 0)
+    for n, pad, block in zip(size, padding, blocks, strict=True)
+  ]
+  x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+  x = x.reshape(batch, blocks[0], stride, blocks[1], stride, channels)
+  x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, *blocks, -1)
+  kernel = jnp.pad(
+    kernel,
+    [
+      (0, stride * taps[0] - window[0]),
+      (0, stride * taps[1] - window[1]),
+      (0, 0),
+      (0, 0),
+    ],
+  )
+  kernel = kernel.reshape(taps[0], stride, taps[1], stride, channels, features)
+  kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(*taps, -1, features)
+  return plain(x, kernel, 1, ((0, 0), (0, 0)))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _with_gradients(x, kernel, stride, padding):
+  return plain(x, kernel, stride, padding)
+
+
+def _with_gradients_jvp(stride, padding, primals, tangents):
+  """The convolution is bilinear: its tangents are two more convolutions.
+
+  Reverse mode transposes them, so each may take the form whose transpose is
+  the faster one. Symbolic zeros keep the tangent of constant pixels (training)
+  or of a frozen kernel (gradient maps) from being computed at all.
+  """
+  (x, kernel), (x_dot, kernel_dot) = primals, tangents
+  y = plain(x, kernel, stride, padding)
+  y_dot = jnp.zeros_like(y)
+  default = lambda x, kernel: plain(x, kernel, stride, padding)
+  if not isinstance(x_dot, jax.custom_derivatives.SymbolicZero):
+    if stride > 1 and x.shape[-1] <= FEW_CHANNELS:
+      form = lambda x, kernel: _space_to_depth(x, kernel, stride, padding)
+      y_dot += on_cpu(form, default, x_dot, kernel)
+    else:
+      y_dot += default(x_dot, kernel)
+  if not isinstance(kernel_dot, jax.custom_derivatives.SymbolicZero):
+    if _narrow(x, kernel):
+      form = lambda x, kernel: _gathered(x, kernel, stride, padding)
+    else:
+      size = y.shape[1:3]
+      form = lambda x, kernel: _by_blocks(x, kernel, stride, padding, size)
+    y_dot += on_cpu(form, default, x, kernel_dot)
+  return y, y_dot
+
+
+_with_gradients.defjvp(_with_gradients_jvp, symbolic_zeros=True)
+
+
+def _by_blocks(x, kernel, stride, padding, size):
+  """`plain` to `size`, by blocks of images or of rows of an image."""
+  images = max(1, BLOCK_PIXELS // math.prod(size))
+  count = -(-math.prod(size) // BLOCK_PIXELS)
+  step = -(-size[0] // count)
+  (top, _), sides = padding
+  blocks = []
+  for i in range(0, len(x), images):
+    rows = []
+    for first in range(0, size[0], step):
+      # The rows of x under the kernel, the first and last perhaps outside it.
+      low = stride * first - top
+      last = min(first + step, size[0]) - 1
+      high = stride * last + len(kernel) - top
+      pad = (max(-low, 0), max(high - x.shape[1], 0))
+      block = x[i : i + images, max(low, 0) : high]
+      rows.append(plain(block, kernel, stride, (pad, sides)))
+    blocks.append(jnp.concatenate(rows, axis=1))
+  return jnp.concatenate(blocks)
