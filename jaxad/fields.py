@@ -14,7 +14,6 @@ import functools
 import inspect
 import math
 import numbers
-import operator
 import re
 import types
 import typing
@@ -90,9 +89,6 @@ def check(name: str, value: Any, kind: Any) -> None:
   Raises:
     InputError: the value is not of that kind.
   """
-  kind, optional = _without_none(kind)
-  if value is None and optional:
-    return
   if is_group(kind) and isinstance(value, kind):
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in kind._fields:
@@ -104,16 +100,6 @@ def check(name: str, value: Any, kind: Any) -> None:
 def is_group(kind: Any) -> bool:
   """Whether a type is a value with fields of its own, such as `Trunk`."""
   return isinstance(kind, type) and hasattr(kind, "_fields")
-
-
-def _without_none(kind):
-  """(the type without None, whether None was allowed)."""
-  if typing.get_origin(kind) not in _UNIONS:
-    return kind, False
-  rest = [k for k in typing.get_args(kind) if k is not type(None)]
-  return functools.reduce(operator.or_, rest), len(rest) < len(
-    typing.get_args(kind)
-  )
 
 
 def _allows(kind, value):
@@ -175,7 +161,6 @@ def parse(text: str, kind: Any) -> Any:
 
 def expectation(kind: Any) -> str:
   """What a type allows, in words: "a whole number, 1 to 65536"."""
-  kind, optional = _without_none(kind)
   origin = typing.get_origin(kind)
   if origin is Annotated:
     base, limits = typing.get_args(kind)
@@ -187,12 +172,14 @@ def expectation(kind: Any) -> str:
     size = "a tuple" if more == [...] else f"a tuple of {len(more) + 1}"
     text = f"{size}, each {expectation(element)}"
   elif origin in _UNIONS:
-    text = " or ".join(expectation(one) for one in typing.get_args(kind))
+    kinds = typing.get_args(kind)
+    text = " or ".join(expectation(k) for k in kinds if k is not type(None))
+    text += ", or None" if type(None) in kinds else ""
   else:
     names = {int: "a whole number", float: "a number", bool: "True or False"}
     names |= {str: "text"}
     text = names.get(kind) or getattr(kind, "__name__", "anything")
-  return f"{text}, or None" if optional else text
+  return text
 
 
 def meanings(documented: Any) -> dict[str, str]:
