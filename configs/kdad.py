@@ -69,5 +69,5 @@ def embedded(config):
   config.train.batch_size = 16
   config.eval.batch_size = 16
   config.detector.weights = "random"
-  config.detector.loss_layers = "features.4,features.9,features.16"
+  config.detector.loss_layers = ("features.4", "features.9", "features.16")
   return config

@@ -12,6 +12,7 @@ from jaxad.detector import (
   Stream,
 )
 from jaxad.errors import InputError
+from jaxad.fit import Callback, fit, make_plan
 from jaxad.methods import (
   METHODS,
   devnet,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
   "METHODS",
+  "Callback",
   "Detector",
   "InputError",
   "Official",
@@ -42,9 +44,11 @@ __all__ = [
   "devnet",
   "differnet",
   "dra",
+  "fit",
   "flos",
   "ganomaly",
   "kdad",
+  "make_plan",
   "mlep",
   "ocgan",
   "saoe",

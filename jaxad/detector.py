@@ -81,13 +81,31 @@ class Plan(NamedTuple):
     """Of the whole run."""
     return self.ends[-1]
 
+  def start(self, phase: int) -> int:
+    """The step at which a phase begins."""
+    return self.ends[phase - 1] if phase else 0
+
+  def epoch(self, phase: int, step: int) -> int:
+    """Epochs that are over after so many steps, the last of them in a phase.
+
+    The end of a phase ends an epoch.
+    """
+    past = (
+      -(-(self.ends[k] - self.start(k)) // self.steps_per_epoch[k])
+      for k in range(phase)
+    )
+    here = (step - self.start(phase)) // self.steps_per_epoch[phase]
+    return sum(past) + here
+
 
 @flax.struct.dataclass
 class State:
   """All that a checkpoint holds; a pytree.
 
   Attributes:
-    step: int32 scalar, the updates done so far, over all phases.
+    step: int32 scalar, where in the plan it stands: the updates so far, over
+      all phases.
+    phase: int32 scalar, the phases that are over.
     key: typed PRNG key; every update replaces it.
     params: trainable and frozen parameters, a dict with an entry a network.
     collections: every other Flax collection (`batch_stats`, ...) of each
@@ -98,6 +116,7 @@ class State:
   """
 
   step: jax.Array
+  phase: jax.Array
   key: jax.Array
   params: Any
   collections: Any
@@ -108,8 +127,10 @@ class State:
   @classmethod
   def new(cls, key, params, collections, opt_state, plan=None, **extras):
     """A state before its first step."""
-    step = jnp.zeros((), jnp.int32)
-    return cls(step, key, params, collections, opt_state, extras, plan)
+    zero = lambda: jnp.zeros((), jnp.int32)
+    return cls(
+      zero(), zero(), key, params, collections, opt_state, extras, plan
+    )
 
 
 class Scores(NamedTuple):
@@ -233,11 +254,11 @@ class Official(NamedTuple):
   Attributes:
     score: `(state, x, keys) -> Scores`.
     predict: `scores [N] -> [N] bool`, which of a whole test set the authors
-      call anomalous; on the host.
+      call anomalous; on the host. None where they set no threshold.
   """
 
   score: Score
-  predict: Callable[[np.ndarray], np.ndarray]
+  predict: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class Detector(NamedTuple):

@@ -1,16 +1,14 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Losses that several methods share."""
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxad.errors import InputError, one_of
+from jaxad.fields import Range, Weight
 
 
 def binary_cross_entropy(logits: jax.Array, target: float) -> jax.Array:
@@ -105,13 +103,30 @@ class Criterion(NamedTuple):
   """A loss of scores, and the prior that it compares them with.
 
   Attributes:
-    loss: `(scores, targets, mean, std) -> [...]`.
-    prior_size: draws from the prior in a call; None for as many as there are
-      scores, 0 where the loss knows no prior.
+    name: "deviation" of DevNet and DRA; "weighted_deviation"; the binary cross
+      entropy "bce"; or "focal".
+    margin: deviations that an anomaly should have at least, in the first two.
+    prior_size: draws from their prior in a call; None is 5000 for "deviation"
+      and the number of scores for "weighted_deviation".
+    alpha: factor of the focal loss.
+    gamma: its exponent.
   """
 
-  loss: Callable
-  prior_size: int | None
+  name: Literal["deviation", "weighted_deviation", "bce", "focal"] = "deviation"
+  margin: Weight = 5.0
+  prior_size: Annotated[int, Range(2, 2**20)] | None = None
+  alpha: Weight = 1.0
+  gamma: Annotated[float, Range(0, 100)] = 2.0
+
+  def loss(self, scores, targets, mean, std) -> jax.Array:
+    """[...] of scores and targets [...], by the statistics of the prior."""
+    if self.name == "deviation":
+      return deviation(scores, targets, mean, std, self.margin)
+    if self.name == "weighted_deviation":
+      return weighted_deviation(scores, targets, mean, std, self.margin)
+    if self.name == "bce":
+      return optax.sigmoid_binary_cross_entropy(scores, targets)
+    return focal(scores, targets, self.alpha, self.gamma)
 
   def draw(self, key: jax.Array, n: jax.Array, most: int):
     """Statistics of the prior for calls with n scores each.
@@ -122,40 +137,12 @@ class Criterion(NamedTuple):
       most: an upper bound of n.
 
     Returns:
-      (mean, std), each like n.
+      (mean, std), each like n; (0, 1) for a loss that knows no prior.
     """
-    if self.prior_size == 0:
+    if self.name in ("bce", "focal"):
       return jnp.zeros(n.shape), jnp.ones(n.shape)
-    size = self.prior_size or most
-    reference = jax.random.normal(key, n.shape + (size,))
-    return prior_statistics(reference, n if self.prior_size is None else size)
-
-
-CRITERIA = ("deviation", "weighted_deviation", "bce", "focal")
-
-
-def criterion(
-  name: str, margin: float = 5.0, prior_size: int | None = None
-) -> Criterion:
-  """The criteria of DRA and DevNet.
-
-  Args:
-    name: one of `CRITERIA`.
-    margin: of the deviation losses.
-    prior_size: draws from the prior; None is 5000 for "deviation" and the
-      number of scores for "weighted_deviation".
-
-  Raises:
-    InputError: an unknown name, or a size below 2.
-  """
-  one_of("criterion", name, CRITERIA)
-  if prior_size is not None and prior_size < 2:
-    raise InputError(f"prior_size={prior_size}: expected 2 or more.")
-  if name == "deviation":
-    loss = functools.partial(deviation, margin=margin)
-    return Criterion(loss, prior_size or 5000)
-  if name == "weighted_deviation":
-    loss = functools.partial(weighted_deviation, margin=margin)
-    return Criterion(loss, prior_size)
-  plain = {"bce": optax.sigmoid_binary_cross_entropy, "focal": focal}[name]
-  return Criterion(lambda scores, targets, mean, std: plain(scores, targets), 0)
+    size = self.prior_size
+    if size is None and self.name == "deviation":
+      size = 5000
+    reference = jax.random.normal(key, n.shape + (size or most,))
+    return prior_statistics(reference, size or n)

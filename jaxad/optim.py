@@ -28,13 +28,22 @@ rate, `optax.add_decayed_weights` for coupled L2, TensorFlow's RMSProp as
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxad.errors import InputError, one_of
+from jaxad.detector import Plan, State
+from jaxad.errors import InputError
+from jaxad.fields import (
+  Count,
+  Epsilon,
+  LearningRate,
+  Momentum,
+  Share,
+  Weight,
+)
 
 
 class GameState(NamedTuple):
@@ -193,6 +202,18 @@ def adam_hat(
   )
 
 
+def cut_norm(most: float, eps: float) -> optax.GradientTransformation:
+  """Cuts a global norm to `most`, as PyTorch's `clip_grad_norm_` does.
+
+  The factor is min(1, most / (norm + eps)).
+  """
+  return optax.stateless(
+    lambda grads, _: optax.tree.scale(
+      jnp.minimum(1.0, most / (optax.tree.norm(grads) + eps)), grads
+    )
+  )
+
+
 def step_decay(
   learning_rate: float,
   steps_per_epoch: int,
@@ -208,18 +229,8 @@ def step_decay(
     every: epochs between two falls.
     rate: the factor.
     schedule: "late" falls after every `every` epochs; "early" one epoch before,
-      as PyTorch code does that steps its scheduler at the start of an epoch;
-      "constant" never falls.
-
-  Raises:
-    InputError: another schedule, or lengths that are not positive.
+      as PyTorch code does that steps its scheduler at the start of an epoch.
   """
-  one_of("schedule", schedule, ("early", "late", "constant"))
-  for name, value in (("steps_per_epoch", steps_per_epoch), ("every", every)):
-    if value < 1:
-      raise InputError(f"{name}={value}: expected 1 or more.")
-  if schedule == "constant":
-    return optax.constant_schedule(learning_rate)
   ahead = 1 if schedule == "early" else 0
 
   def at(count):
@@ -229,65 +240,93 @@ def step_decay(
   return at
 
 
-def clipped_adam(
-  learning_rate: float,
-  b1: float,
-  b2: float,
-  eps: float,
-  weight_decay: float,
-  clip_norm: float,
-  *,
-  steps_per_epoch: int,
-  schedule: str,
-  decay_every: int,
-  decay_rate: float,
-) -> optax.GradientTransformation:
-  """`adam_l2` by a `step_decay`, of gradients whose global norm is cut before.
+class ClippedAdam(NamedTuple):
+  """`adam_l2` of gradients whose global norm is cut before; of DRA and DevNet.
 
-  The optimiser of DRA and DevNet. The L2 term is added after the cut.
-
-  Args:
+  Attributes:
     learning_rate: of the first epochs.
-    b1: decay of the first moment.
-    b2: decay of the second moment.
-    eps: added outside the square root.
-    weight_decay: factor of the L2 term.
-    clip_norm: the largest global norm; 0 does not cut.
-    steps_per_epoch: updates in an epoch.
-    schedule: "early", "late" or "constant".
-    decay_every: epochs between two falls of the learning rate.
+    b1: Adam's decay of the first moment.
+    b2: Adam's decay of the second moment.
+    eps: Adam's epsilon, outside the root.
+    weight_decay: coupled L2 on every parameter, added after the cut.
+    clip_norm: the gradient's global norm is cut to this; 0 does not cut.
+    clip_eps: added to the norm in the factor of the cut.
+    schedule: of the learning rate: "early" or "late" falls in steps, see
+      `step_decay`; "cosine" to 0 at the end of the phase; or "constant".
+    decay_every: epochs between two falls.
     decay_rate: the factor of a fall.
-
-  Raises:
-    InputError: as `step_decay`.
   """
-  rate = step_decay(
-    learning_rate, steps_per_epoch, decay_every, decay_rate, schedule
-  )
-  adam = adam_l2(rate, b1, b2, eps, weight_decay)
-  if not clip_norm:
-    return adam
-  return optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+
+  learning_rate: LearningRate = 2e-4
+  b1: Momentum = 0.9
+  b2: Momentum = 0.999
+  eps: Epsilon = 1e-8
+  weight_decay: Weight = 1e-5
+  clip_norm: Weight = 1.0
+  clip_eps: Share = 1e-6
+  schedule: Literal["early", "late", "cosine", "constant"] = "early"
+  decay_every: Count = 10
+  decay_rate: Share = 0.1
+
+  def transformation(
+    self, plan: Plan | None, phase: int = 0
+  ) -> optax.GradientTransformation:
+    """The optax transformation in a phase of a run.
+
+    Raises:
+      InputError: a learning rate that falls, and no plan to fall by.
+    """
+    rate = self.rate(plan, phase)
+    adam = adam_l2(rate, self.b1, self.b2, self.eps, self.weight_decay)
+    if not self.clip_norm:
+      return adam
+    return optax.chain(cut_norm(self.clip_norm, self.clip_eps), adam)
+
+  def rate(self, plan: Plan | None, phase: int = 0) -> optax.Schedule:
+    """The learning rate at each step of a phase."""
+    if self.schedule == "constant":
+      return optax.constant_schedule(self.learning_rate)
+    if plan is None:
+      raise InputError(
+        f"optimizer.schedule={self.schedule!r}: a learning rate that falls "
+        "must know the length of the run; give init a Plan, or take "
+        "schedule='constant'.",
+        "optimizer.schedule",
+      )
+    if self.schedule == "cosine":
+      steps = plan.ends[phase] - (plan.ends[phase - 1] if phase else 0)
+      return optax.cosine_decay_schedule(self.learning_rate, max(steps, 1))
+    return step_decay(
+      self.learning_rate,
+      plan.steps_per_epoch[phase],
+      self.decay_every,
+      self.decay_rate,
+      self.schedule,
+    )
 
 
 def descend(
   tx: optax.GradientTransformation,
-  loss_fn: Callable[[Any], tuple[jax.Array, Any]],
-  params: Any,
-  opt_state: Any,
-) -> tuple[Any, Any, Any, jax.Array]:
+  loss_fn: Callable[[Any], tuple[jax.Array, tuple[dict, Any]]],
+  state: State,
+) -> tuple[State, dict]:
   """One update of all parameters, where nobody plays against them.
 
   Args:
     tx: of all parameters.
-    loss_fn: `params -> (loss, aux)`.
-    params: where the gradient is taken.
-    opt_state: of `tx`.
+    loss_fn: `params -> (loss, (metrics, collections))`.
+    state: where the gradient is taken.
 
   Returns:
-    (params, opt_state, aux, the gradient's global norm).
+    (the state with new parameters, collections and optimiser; the metrics, with
+    the loss and the gradient's global norm).
   """
-  grads, aux = jax.grad(loss_fn, has_aux=True)(params)
-  updates, opt_state = tx.update(grads, opt_state, params)
-  params = optax.apply_updates(params, updates)
-  return params, opt_state, aux, optax.tree.norm(grads)
+  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+  (loss, (metrics, collections)), grads = value_and_grad(state.params)
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  state = state.replace(
+    params=params, collections=collections, opt_state=opt_state
+  )
+  norm = optax.tree.norm(grads)
+  return state, metrics | {"loss": loss, "gradient_norm": norm}

@@ -8,61 +8,107 @@
 """
 
 import argparse
-import dataclasses
+import contextlib
 import datetime
 import errno
-import importlib.metadata
-import json
 import pathlib
-import platform
+import signal
 import sys
 import time
 
 import jax
-import numpy as np
 from absl import logging
 
-import jaxad
+from jaxad import callbacks, checks, data, features, splits
 from jaxad import config as configs
-from jaxad import data, evaluation, report, splits, training
 from jaxad.checkpoints import Checkpoints
-from jaxad.data.examples import Dataset
-from jaxad.epochs import EpochEvaluations
-from jaxad.errors import InputError
-from jaxad.seeds import parse_seeds, run_seeds
-from jaxad.thresholds import threshold
+from jaxad.data.fingerprint import rows
+from jaxad.errors import InputError, under
+from jaxad.evaluation import evaluators
+from jaxad.evaluation.epochs import OfficialProtocol, TestAuroc
+from jaxad.evaluation.evaluators import Evaluation
+from jaxad.evaluation.scoring import Scorer, official_scores
+from jaxad.evaluation.thresholds import threshold
+from jaxad.fit import Diverged, fit, make_plan
+from jaxad.provenance import provenance
+from jaxad.report.pictures import write_pictures
+from jaxad.report.tables import results_table, write_json
+from jaxad.seeds import parse_seeds, shared_compilations, summarize
+from jaxad.workdir import Workdir, config_of
 
 USAGE_ERROR, INTERRUPTED = 2, 130
-
-# The sheet of the report shows this many images of either end.
-SHEET_IMAGES = 8
 
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
   # Orbax tells at length how long a save took, and why one failed.
   logging.set_verbosity(logging.FATAL)
+  workdir = None
   try:
-    config, workdir, resume, seeds = parse(argv)
-    if seeds:
-      run_seeds(run, config, seeds, workdir, resume)
-    else:
-      run(config, workdir, resume)
+    with _sigterm_as_interrupt():
+      config, workdir, resume, seeds = parse(argv)
+      if seeds:
+        run_seeds(config, seeds, workdir, resume)
+      else:
+        run(config, workdir, resume)
   except InputError as error:
     return _fail(error)
   except OSError as error:
-    if error.errno != errno.ENOSPC:
-      raise
-    return _fail(f"the disk is full ({error.filename}); free some space.")
-  except (training.Interrupted, KeyboardInterrupt):
-    print("stopped; continue with --resume.", file=sys.stderr)
+    return _fail(_disk_trouble(error))
+  except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+      return _fail(OUT_OF_MEMORY)
+    raise
+  except (callbacks.Interrupted, KeyboardInterrupt):
+    print(_stopped(workdir), file=sys.stderr)
     return INTERRUPTED
   return 0
+
+
+OUT_OF_MEMORY = (
+  "not enough memory; lower config.train.batch_size, config.eval.batch_size or "
+  "config.data.image_size."
+)
 
 
 def _fail(message):
   print(f"error: {message}", file=sys.stderr)
   return USAGE_ERROR
+
+
+def _disk_trouble(error):
+  if error.errno == errno.ENOSPC:
+    return f"the disk is full ({error.filename}); free some space."
+  return f"{error.filename}: {error.strerror}; mend it, or name another file."
+
+
+def _stopped(workdir):
+  """Nothing can be resumed before a run is written down."""
+  found = workdir is not None and [
+    *workdir.glob("config.json"),
+    *workdir.glob("seed-*/config.json"),
+  ]
+  if found:
+    return f"stopped; continue with --resume --workdir {workdir}"
+  return "stopped before anything was written; start again."
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt():
+  """SIGTERM ends a run as Ctrl-C does."""
+
+  def interrupt(*_):
+    raise KeyboardInterrupt
+
+  try:
+    before = signal.signal(signal.SIGTERM, interrupt)
+  except ValueError:  # only the main thread may set handlers
+    yield
+    return
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
 
 
 def parse(argv):
@@ -119,121 +165,214 @@ def _default_workdir(config):
   return pathlib.Path("runs") / "-".join([*filter(None, parts), stamp])
 
 
-def run(config, workdir: pathlib.Path, resume: bool = False) -> dict:
+def run(
+  config,
+  workdir: pathlib.Path,
+  resume: bool = False,
+  images: splits.Splits | None = None,
+) -> dict:
   """Trains, evaluates and reports; returns what stands in `results.json`.
 
   Args:
     config: from a file in `configs/`.
     workdir: folder of the run. Made if missing; must be empty, or with
-      `resume` hold a run of the same configuration.
+      `resume` hold a run of the same configuration and data.
     resume: continue from the last checkpoint.
+    images: the data, where they have been read.
 
   Raises:
     InputError: something in the configuration or the data is wrong.
-    training.Interrupted: Ctrl-C while training.
+    callbacks.Interrupted: Ctrl-C or SIGTERM while training.
   """
-  detector = jaxad.METHODS[config.method](**config.detector)
-  _check_eval(config, detector)
-  _check_workdir(workdir, config, resume)
-  dataset, holdout = splits.load(config, detector)
-  _check_labels(config, dataset.test.label)
-  mesh = training.data_mesh()
-  training.make_plan(detector, len(dataset.train.label), config.train)
+  with jax.default_matmul_precision(config.train.matmul_precision):
+    detector = checks.checked_detector(config)
+    with Workdir(workdir, config.to_dict(), resume) as folder:
+      images = images or read(config, detector)
+      return _run(config, detector, folder, images)
+
+
+def read(config, detector) -> splits.Splits:
+  """The data of a run; they do not depend on the run's seed."""
+  fields = config.data.to_dict()
+  with under("config.data"):
+    return splits.load(
+      fields, fields.pop("holdout"), config.eval.threshold_images, detector
+    )
+
+
+def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
+  """A run for each seed, on the same data; see `jaxad.seeds.summarize`.
+
+  Raises:
+    InputError: as `run`; with `resume` also where a seed that is finished was
+      run with another configuration or on other data.
+  """
+  if not resume and workdir.exists() and any(workdir.iterdir()):
+    raise InputError(
+      f"--workdir {workdir} is not empty; continue its runs with --resume, or "
+      "choose another folder."
+    )
+  images = read(config, checks.checked_detector(config))
+  folders = {seed: workdir / f"seed-{seed}" for seed in seeds}
+  finished = {}
+  for seed, folder in folders.items():
+    config.seed = seed
+    if resume and config_of(folder) is not None:
+      # Also of the finished ones, before the others take their time.
+      with Workdir(folder, config.to_dict(), resume=True) as found:
+        found.check_data(rows(images.by_name()), checks.weights_of(config))
+        finished[seed] = found.results()
+  results = []
+  with shared_compilations():
+    for seed, folder in folders.items():
+      config.seed = seed
+      print(f"seed {seed}")
+      results.append(
+        finished.get(seed) or run(config, folder, seed in finished, images)
+      )
+  return summarize(workdir, results, seeds)
+
+
+def _run(config, detector, folder, images):
+  """The story: plan, state, features, training, scores, figures."""
+  train, workdir = config.train, folder.path
+  seen, weights = rows(images.by_name()), checks.weights_of(config)
+  folder.check_data(seen, weights)
+  checks.check_labels(config, images.data.test.label)
+  with under("config.train"):
+    plan = make_plan(
+      detector,
+      images.data,
+      batch_size=train.batch_size,
+      epochs=train.epochs,
+      steps=train.steps,
+      drop_remainder=train.drop_remainder,
+      seed=config.seed,
+      steps_per_dispatch=train.steps_per_dispatch,
+    )
   init_key, embed_key, score_key = jax.random.split(
     jax.random.key(config.seed), 3
   )
-  state = detector.init(
-    init_key, splits.first_batch(detector, dataset.train, config.seed)
-  )
-  _announce(config, detector, dataset, holdout, state, workdir)
+  state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
+  checks.announce(config, images, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
-  _make_workdir(workdir, config)
+  results = {"fingerprint": folder.begin(seen, weights)}
 
-  embed_seconds = time.perf_counter()
-  features = _cached_features(
-    config, detector, state, dataset, embed_key, mesh, workdir, resume
-  )
-  embed_seconds = time.perf_counter() - embed_seconds
-  checkpoints = Checkpoints(workdir / "checkpoints")
-  train_seconds = 0.0
-  if resume and checkpoints.latest_step() is not None:
-    state, position = checkpoints.restore(state)
-    train_seconds = position["train_seconds"]
-    print(f"resumed at step {int(state.step)}", file=sys.stderr)
-
-  scores_of = lambda state, examples, with_maps=False: evaluation.score_split(
-    detector,
-    state,
-    examples,
-    config.eval.batch_size,
-    score_key,
-    mesh,
-    with_maps,
-  )
-  test_scores = lambda state: scores_of(state, features.test)
-  official_scores = lambda state: evaluation.official_scores(
-    detector, state, features.test, config.train.batch_size, score_key
-  )
-  epochs = EpochEvaluations(
-    config,
-    workdir,
-    dataset.test.label,
-    lambda state: test_scores(state).image,
-    official_scores,
-  )
-  state, train_seconds = training.train(
-    detector,
-    state,
-    features.train,
-    outliers=dataset.outliers,
-    config=config,
-    mesh=mesh,
-    workdir=workdir,
-    checkpoints=checkpoints,
-    seconds_before=train_seconds,
-    on_epoch=epochs.on_epoch,
-  )
-  checkpoints.close()
-  last, state = state, epochs.selected(state)
-
-  scores = test_scores(state)
-  normal = splits.threshold_examples(config, features.train, holdout)
-  results = {
-    "n_train": len(dataset.train.label),
-    "n_train_anomalies": int((dataset.train.label == 1).sum()),
-    "n_test": len(dataset.test.label),
-    "train_seconds": train_seconds,
-    "embed_seconds": embed_seconds if config.train.cached_views else None,
-    "selection": config.eval.select,
-    "threshold_from": "held-out images" if holdout else "training images",
-  }
-  results |= _report(
-    config,
-    workdir,
-    dataset.test,
-    scores.image,
-    scores_of(state, normal).image,
-    lambda examples: scores_of(state, examples, with_maps=True).map,
-    data.seen_kinds(dataset.train),
-  )
-  results |= evaluation.part_metrics(dataset.test.label, scores.parts)
-  if config.eval.protocol == "official":
-    results |= epochs.official_results(last, dataset.test.id)
-  if config.eval.nearest_neighbour:
-    score = evaluation.nearest_neighbour_scores(
-      features.train.x, features.test.x
+  scorer = Scorer(detector, config.eval.batch_size, score_key)
+  inputs, embed_seconds = images, None
+  if train.cached_views:
+    began = time.perf_counter()
+    embedder = Scorer(detector, config.eval.batch_size, embed_key)
+    inputs = features.cached(
+      embedder, state, images, train.cached_views, workdir
     )
-    neighbour = evaluation.image_metrics(dataset.test.label, score)
-    results["nearest_neighbour_auroc"] = neighbour["image_auroc"]
-  results |= {"versions": _versions(), "device": _device()}
-  report.write_json(workdir / "results.json", results)
-  print(report.results_table(results))
-  if config.eval.select == "best_on_test":
-    print(BEST_ON_TEST)
-  if config.eval.protocol == "official":
-    print(OFFICIAL)
+    embed_seconds = time.perf_counter() - began
+
+  last, state, train_seconds, official = _trained(
+    config, detector, state, inputs, plan, scorer, workdir
+  )
+
+  with_maps = config.eval.maps == "all" and images.data.test.mask is not None
+  in_one_pass = with_maps and inputs is images
+  scores = scorer.scores(state, inputs.data.test, in_one_pass)
+  if with_maps and not in_one_pass:  # features have no pixels
+    pixels = scorer.scores(state, images.data.test, with_maps=True)
+    scores = scores._replace(map=pixels.map)
+  found = Evaluation(
+    images.data.test,
+    scores,
+    threshold(
+      scorer.scores(state, inputs.normal).image,
+      config.eval.threshold,
+      config.eval.threshold_value,
+    ),
+    data.seen_kinds(images.data.train),
+    (inputs.data.train.x, inputs.data.test.x)
+    if config.eval.nearest_neighbour
+    else None,
+  )
+  for evaluate in (*evaluators.ALWAYS, evaluators.neighbour_figures):
+    results |= evaluate(found)
+  if official is not None:
+    results |= official.figures(last, workdir)
+  sheet_maps = lambda shown: scorer.scores(state, shown, with_maps=True).map
+  write_pictures(
+    workdir, found, sheet_maps if config.eval.maps != "none" else None
+  )
+  results |= {
+    "n_train": len(images.data.train.label),
+    "n_train_anomalies": int((images.data.train.label == 1).sum()),
+    "n_test": len(images.data.test.label),
+    "n_threshold": len(images.normal.label),
+    "threshold_from": "held-out images"
+    if images.held_out
+    else ("training images"),
+    "threshold_rule": config.eval.threshold,
+    "train_seconds": train_seconds,
+    "embed_seconds": embed_seconds,
+    "selection": config.eval.select,
+    "matmul_precision": train.matmul_precision,
+    "weights": weights,
+    **provenance(),
+  }
+  write_json(workdir / "results.json", results)
+  print(results_table(results))
+  for field, text in (("select", BEST_ON_TEST), ("protocol", OFFICIAL)):
+    if config.eval[field] in ("best_on_test", "official"):
+      print(text)
   print(f"everything is in {workdir}")
   return results
+
+
+def _trained(config, detector, state, inputs, plan, scorer, workdir):
+  """(the last state, the one to report, seconds, official protocol or None)."""
+  checkpoints = Checkpoints(workdir / "checkpoints")
+  seconds_before = 0.0
+  if checkpoints.latest_step() is not None:
+    state, position = checkpoints.restore(state)
+    seconds_before = position["train_seconds"]
+    print(f"resumed at step {int(state.step)}", file=sys.stderr)
+
+  test = inputs.data.test
+  log = callbacks.Log(workdir / "metrics.jsonl", config.train.log_every)
+  every = config.train.checkpoint_every or max(1, plan.steps // 5)
+  saving = callbacks.Saving(checkpoints, every, seconds_before)
+  beside = [log, callbacks.ProgressBar()]
+  curve = official = None
+  if config.eval.every:
+    best = None
+    if config.eval.select == "best_on_test":
+      best = Checkpoints(workdir / "best_on_test", keep=1)
+    curve = TestAuroc(
+      lambda state: scorer.scores(state, test).image, test, log, best
+    )
+    beside.append(callbacks.EveryEpochs(plan, config.eval.every, curve))
+  if config.eval.protocol == "official":
+    official = OfficialProtocol(
+      detector,
+      lambda state: official_scores(
+        detector, state, test, plan.batch_size, scorer.key
+      ),
+      test,
+      log,
+    )
+    beside.append(callbacks.EveryEpochs(plan, 1, official))
+  try:
+    last = fit(detector, state, inputs.data, plan, [*beside, saving])
+  except Diverged as error:
+    raise InputError(f"{error} {_remains(checkpoints)}") from error
+  finally:
+    checkpoints.close()
+  return last, curve.selected(last) if curve else last, saving.seconds, official
+
+
+def _remains(checkpoints):
+  step = checkpoints.latest_step()
+  if step is None:
+    return "There was no checkpoint yet; start again in another --workdir."
+  return (
+    f"The checkpoint of step {step} is kept; start again in another --workdir."
+  )
 
 
 BEST_ON_TEST = (
@@ -246,216 +385,6 @@ OFFICIAL = (
   "and take the best epoch by its AUROC on the test set, as the authors' code "
   "does; all others do not, and are what to expect of new images."
 )
-
-
-def _check_eval(config, detector):
-  choices = {
-    "protocol": ("standard", "official"),
-    "select": ("last", "best_on_test"),
-    "maps": ("all", "sheet", "none"),
-  }
-  for name, allowed in choices.items():
-    if config.eval[name] not in allowed:
-      raise InputError(
-        f"config.eval.{name}={config.eval[name]!r}: expected one of "
-        f"{', '.join(allowed)}."
-      )
-  threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
-  if config.eval.select == "best_on_test" and not config.eval.every:
-    raise InputError(
-      "config.eval.select=best_on_test needs config.eval.every, the epochs "
-      "between two evaluations."
-    )
-  fitted = [phase.name for phase in detector.phases if phase.fit]
-  if config.eval.every and fitted:
-    raise InputError(
-      f"config.eval.every={config.eval.every}: {config.method} cannot score "
-      f"before the fit at the end of its phase {fitted[0]!r}; leave it out."
-    )
-  if config.eval.nearest_neighbour and not config.train.cached_views:
-    raise InputError(
-      "config.eval.nearest_neighbour compares cached features: set "
-      "config.train.cached_views."
-    )
-  if config.eval.protocol == "official" and not detector.official_score:
-    raise InputError(
-      "config.eval.protocol=official: the authors' test code of "
-      f"{config.method} is the standard protocol; leave it out."
-    )
-  if not 0 <= config.data.holdout < 1:
-    raise InputError(
-      f"config.data.holdout={config.data.holdout}: expected a fraction from "
-      "0 to below 1."
-    )
-
-
-def _check_labels(config, label):
-  """What chooses by AUROC needs both classes."""
-  chosen = {"select": "best_on_test", "protocol": "official"}
-  for name, value in chosen.items():
-    if config.eval[name] == value and len(set(label)) < 2:
-      raise InputError(
-        f"config.eval.{name}={value} needs normal and anomalous test images; "
-        "leave it out."
-      )
-
-
-def _check_workdir(workdir, config, resume):
-  """Refuses a folder that holds something else than the run to resume."""
-  if resume:
-    path = workdir / "config.json"
-    if not path.is_file():
-      raise InputError(
-        f"--resume: {workdir} holds no run (no config.json); leave --resume "
-        "out to start one."
-      )
-    theirs = json.loads(path.read_text())
-    difference = configs.first_difference(theirs, config.to_dict())
-    if difference:
-      raise InputError(
-        f"--resume: {workdir} is a run of another configuration: "
-        f"{difference}; give the same one, or another --workdir."
-      )
-  elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-    raise InputError(
-      f"--workdir {workdir} is not empty; continue its run with --resume, or "
-      "choose another folder."
-    )
-
-
-def _make_workdir(workdir, config):
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise InputError(
-      f"--workdir {workdir} cannot be made: {error.strerror}."
-    ) from error
-  report.write_json(workdir / "config.json", config.to_dict())
-
-
-def _announce(config, detector, dataset, holdout, state, workdir):
-  name = "/".join(filter(None, [config.data.name, config.data.subset]))
-  size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-  anomalous = int(dataset.test.label.sum())
-  labelled = int((dataset.train.label == 1).sum())
-  lines = [
-    f"{config.method} on {name}, {_device()}, {size:,} parameters",
-    f"{len(dataset.train.label)} training images"
-    + (f" ({labelled} of them labelled anomalies), " if labelled else ", ")
-    + f"{len(holdout.label) if holdout else 0} held out, "
-    f"{len(dataset.test.label) - anomalous} normal and {anomalous} anomalous "
-    "test images",
-    f"writing to {workdir}",
-  ]
-  # Where labels are seen the trunk is trained as well.
-  frozen = splits.balance_of(detector) is None
-  if config.detector.get("weights") == "random" and frozen:
-    lines.append(
-      "NOTE: the frozen trunk has random weights, which detects far less than "
-      "a pretrained one; remedy: --config.detector.weights=imagenet (downloads "
-      "once) or the path of a weights file."
-    )
-  print("\n".join(lines), file=sys.stderr, flush=True)
-
-
-def _cached_features(
-  config, detector, state, dataset, key, mesh, workdir, resume
-) -> Dataset:
-  """The data set with frozen features for images, where that is asked for."""
-  if not config.train.cached_views:
-    return dataset
-  if detector.embed is None:
-    raise InputError(
-      f"config.train.cached_views={config.train.cached_views}: "
-      f"{config.method} has no frozen features to cache; set it to 0."
-    )
-
-  def cached(split, examples, views):
-    path = workdir / f"features_{split}.npy"
-    if resume and path.is_file():
-      return dataclasses.replace(examples, x=np.load(path))
-    print(f"computing the features of {split} images", file=sys.stderr)
-    embedded = evaluation.embed_split(
-      detector,
-      state,
-      examples,
-      config.eval.batch_size,
-      key,
-      mesh,
-      views,
-    )
-    report.write_array(path, embedded.x)
-    return embedded
-
-  return Dataset(
-    train=cached("train", dataset.train, config.train.cached_views),
-    test=cached("test", dataset.test, None),
-  )
-
-
-def _report(
-  config, workdir, test, score, normal_score, maps_of, seen_kinds
-) -> dict:
-  """Figures of the test split; writes `scores.csv` and the pictures.
-
-  Args:
-    test: the test split, images.
-    score: [N] its scores.
-    normal_score: scores of normal examples, for the threshold.
-    maps_of: examples to their pixel maps, or None for a method without.
-    seen_kinds: the kinds of anomaly that training saw.
-  """
-  chosen = threshold(
-    normal_score, config.eval.threshold, config.eval.threshold_value
-  )
-  predicted = score > chosen
-  report.write_scores(
-    workdir / "scores.csv", test.id, test.label, score, predicted
-  )
-  report.roc_curve(workdir / "roc_curve.png", test.label, score)
-  report.score_histogram(
-    workdir / "score_histogram.png", test.label, score, chosen
-  )
-  shown = np.sort(np.concatenate(report.extremes(score, SHEET_IMAGES)))
-  maps = sheet_maps = None
-  if config.eval.maps == "all" and test.mask is not None:
-    maps = maps_of(test)
-    sheet_maps = None if maps is None else maps[shown]
-  elif config.eval.maps != "none":
-    sheet_maps = maps_of(test.take(shown))
-  report.image_sheet(
-    workdir / "images.png",
-    test.x[shown],
-    sheet_maps,
-    score[shown],
-    test.label[shown],
-    [test.id[i] for i in shown],
-    None if test.mask is None else test.mask[shown],
-    # One scale for all images of the set, where their maps are known.
-    None if maps is None else (maps.min(), np.quantile(maps, 0.999)),
-    SHEET_IMAGES,
-  )
-  return {
-    **evaluation.image_metrics(test.label, score),
-    **evaluation.kind_metrics(test.kind, score, seen_kinds),
-    **evaluation.pixel_metrics(test.mask, maps),
-    "threshold": chosen,
-    "threshold_rule": config.eval.threshold,
-    **evaluation.threshold_metrics(test.label, predicted),
-  }
-
-
-def _versions():
-  names = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
-  found = {name: importlib.metadata.version(name) for name in names}
-  return found | {
-    "jaxad": jaxad.__version__,
-    "python": platform.python_version(),
-  }
-
-
-def _device():
-  return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 if __name__ == "__main__":

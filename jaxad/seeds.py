@@ -2,16 +2,15 @@
 """Runs of one configuration under several seeds, and their mean."""
 
 import contextlib
-import json
 import pathlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from jaxad import report
 from jaxad.errors import InputError
+from jaxad.report import tables
 
 # What stands in the summary, if the runs have it.
 FIGURES = (
@@ -44,46 +43,20 @@ def parse_seeds(text: str) -> list[int]:
   return seeds
 
 
-def run_seeds(
-  run: Callable[..., dict],
-  config,
-  seeds: Sequence[int],
-  workdir: pathlib.Path,
-  resume: bool = False,
+def summarize(
+  workdir: pathlib.Path, found: Sequence[dict], seeds: Sequence[int]
 ) -> dict:
-  """Runs a configuration once a seed, in `workdir/seed-N`.
+  """Mean and deviation of the figures of several runs.
 
   Args:
-    run: `(config, workdir, resume) -> results`.
-    config: of the runs, but for the seed.
+    workdir: gets `seeds.json`.
+    found: what the runs found, see `results.json`.
     seeds: of the runs.
-    workdir: made if missing; must be empty, unless runs are resumed.
-    resume: keep runs that are finished, and go on with one that was stopped.
 
   Returns:
-    What stands in `workdir/seeds.json`: {figure: {"mean", "std", "values"}};
-    the deviation is that of the population, as in the tables of papers.
-
-  Raises:
-    InputError: as `run`, or the workdir is not empty.
+    {figure: {"mean", "std", "values"}}; the deviation is that of the
+    population, as in the tables of papers.
   """
-  if not resume and workdir.exists() and any(workdir.iterdir()):
-    raise InputError(
-      f"--workdir {workdir} is not empty; continue its runs with --resume, or "
-      "choose another folder."
-    )
-  found = []
-  with _shared_compilations():
-    for seed in seeds:
-      folder = workdir / f"seed-{seed}"
-      config.seed = seed
-      done = folder / "results.json"
-      if resume and done.is_file():
-        found.append(json.loads(done.read_text()))
-        continue
-      print(f"seed {seed}")
-      started = (folder / "config.json").is_file()
-      found.append(run(config, folder, resume and started))
   summary = {}
   for name in FIGURES:
     values = [results.get(name) for results in found]
@@ -93,20 +66,19 @@ def run_seeds(
         "std": float(np.std(values)),
         "values": values,
       }
-  summary["seeds"] = list(seeds)
-  report.write_json(workdir / "seeds.json", summary)
-  rows = {
+  table = {
     name: f"{entry['mean']:.4f} +- {entry['std']:.4f}"
     for name, entry in summary.items()
-    if name != "seeds"
   }
+  summary["seeds"] = list(seeds)
+  tables.write_json(workdir / "seeds.json", summary)
   print(f"mean and deviation of {len(seeds)} seeds")
-  print(report.results_table(rows))
+  print(tables.results_table(table))
   return summary
 
 
 @contextlib.contextmanager
-def _shared_compilations():
+def shared_compilations():
   """The runs compile the same programs; JAX's disk cache compiles them once."""
   names = (
     "jax_compilation_cache_dir",

@@ -1,127 +1,107 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """What a run trains on, holds out and takes its threshold from."""
 
+import dataclasses
 import sys
 
 import numpy as np
 
 from jaxad import data
 from jaxad.data.examples import Dataset, Examples
-from jaxad.detector import Balance, Detector
+from jaxad.detector import Detector
 from jaxad.errors import InputError
+from jaxad.seeding import generator
 
 
-def load(config, detector: Detector) -> tuple[Dataset, Examples | None]:
-  """The data set, and the normal training images held out (or None).
+@dataclasses.dataclass(frozen=True)
+class Splits:
+  """The data of a run.
+
+  Attributes:
+    data: training split, test split and outliers.
+    normal: normal examples whose scores set the threshold.
+    held_out: whether training goes without them.
+  """
+
+  data: Dataset
+  normal: Examples
+  held_out: bool
+
+  def by_name(self) -> dict[str, Examples | None]:
+    """All that makes up the data, for a fingerprint."""
+    return {
+      "train": self.data.train,
+      "test": self.data.test,
+      "outliers": self.data.outliers,
+      "held_out": self.normal if self.held_out else None,
+    }
+
+
+def load(
+  fields: dict, holdout: float, threshold_images: int, detector: Detector
+) -> Splits:
+  """Reads the data and divides them; the seed of all draws is the data's own.
+
+  Args:
+    fields: keywords of `data.load`.
+    holdout: share of the normal training images that is kept from training.
+    threshold_images: the most training images whose scores set the threshold
+      where none are held out.
+    detector: which knows what rows it reads.
 
   Raises:
-    InputError: the data cannot be read, or are not what the method needs.
+    InputError: the data cannot be read, or are not what the method reads.
   """
-  fields = config.data.to_dict()
-  fraction = fields.pop("holdout")
-  balance = balance_of(detector)
-  if balance is None:
+  kinds = {
+    stream.rows
+    for phase in detector.phases
+    if phase.step is not None
+    for stream in phase.streams
+  }
+  if fields.get("outlier_root") and "outliers" not in kinds:
     # What is not learnt from need not be read.
-    _check_no_outliers(config)
-  dataset = data.load(**fields, seed=config.seed)
-  if balance is None:
-    dataset = _normal_alone(config, dataset)
-  else:
-    _check_labelled(config, balance, dataset)
-  return _held_out(config, dataset, fraction) if fraction else (dataset, None)
-
-
-def balance_of(detector: Detector) -> Balance | None:
-  """How the detector mixes its batches; None if it sees normal images alone."""
-  return detector.phases[0].balance
-
-
-def _check_no_outliers(config):
-  if config.data.outlier_root:
     raise InputError(
-      f"config.data.outlier_root={config.data.outlier_root}: {config.method} "
-      "learns from normal images alone; leave it out."
+      f"outlier_root={fields['outlier_root']}: the method, as it is "
+      "configured, learns nothing from images of another data set; leave it "
+      "out.",
+      "outlier_root",
     )
-
-
-def _normal_alone(config, dataset):
-  normal = np.flatnonzero(dataset.train.label == 0)
-  if left_out := len(dataset.train.label) - len(normal):
+  found = data.load(**fields)
+  normal = np.flatnonzero(found.train.label == 0)
+  anomalous = len(found.train.label) - len(normal)
+  if anomalous and not kinds & {"anomalous", "all"}:
     print(
-      f"leaving out {left_out} labelled anomalies: {config.method} learns from "
+      f"leaving out {anomalous} labelled anomalies: the method learns from "
       "normal images alone",
       file=sys.stderr,
     )
-    dataset = dataset._replace(train=dataset.train.take(normal))
-  return dataset
-
-
-def _check_labelled(config, balance, dataset):
-  takes = balance.outlier_share > 0 or balance.n_outliers > 0
-  if dataset.outliers is None and balance.outlier_share > 0:
-    raise InputError(
-      f"{config.method} with config.detector.pseudo=outliers takes images of "
-      "another data set for anomalies: say where they are with "
-      "config.data.outlier_root."
+    found = found._replace(train=found.train.take(normal))
+  if not anomalous and "anomalous" in kinds:
+    print(
+      "NOTE: there are no labelled anomalies; draw some from the test with "
+      "n_anomalies=10, or put them into train/<kind>/ of a folder",
+      file=sys.stderr,
     )
-  if dataset.outliers is not None and not takes:
-    raise InputError(
-      f"config.data.outlier_root={config.data.outlier_root}: {config.method} "
-      "does not use such images as it is configured; leave it out"
-      + (
-        ", or set config.detector.pseudo=outliers."
-        if "pseudo" in config.detector
-        else "."
-      )
-    )
-  if not (dataset.train.label == 1).any():
-    remedy = (
-      "draw some from the test with config.data.n_anomalies=10, or put them "
-      "into train/<kind>/ of a folder."
-    )
-    if balance.needs_anomalies:
-      raise InputError(
-        f"{config.method} learns from labelled anomalies, and there are none: "
-        f"{remedy}"
-      )
-    print(f"NOTE: there are no labelled anomalies; {remedy}", file=sys.stderr)
+  if holdout:
+    return _held_out(found, holdout, fields["seed"])
+  normal = np.flatnonzero(found.train.label == 0)
+  order = generator("threshold", fields["seed"]).permutation(len(normal))
+  chosen = normal[np.sort(order[:threshold_images])]
+  return Splits(found, found.train.take(chosen), held_out=False)
 
 
-def _held_out(config, dataset, fraction):
-  normal = np.flatnonzero(dataset.train.label == 0)
+def _held_out(found, holdout, seed):
+  normal = np.flatnonzero(found.train.label == 0)
   n = len(normal)
-  n_held = max(1, round(n * fraction))
+  n_held = max(1, round(n * holdout))
   if n_held >= n:
     raise InputError(
-      f"config.data.holdout={fraction} leaves nothing of the {n} normal "
-      "training images; lower it."
+      f"holdout={holdout}: it leaves nothing of the {n} normal training "
+      "images; lower it.",
+      "holdout",
     )
-  order = np.random.default_rng(config.seed).permutation(n)
+  order = generator("holdout", seed).permutation(n)
   held = np.sort(normal[order[:n_held]])
-  rest = np.setdiff1d(np.arange(len(dataset.train.label)), held)
-  train, held = dataset.train.take(rest), dataset.train.take(held)
-  return dataset._replace(train=train), held
-
-
-def first_batch(detector: Detector, train: Examples, seed: int) -> dict:
-  """What `init` looks at: one image, and the references that a state keeps."""
-  batch = {"x": train.x[:1]}
-  balance = balance_of(detector)
-  if balance is not None and balance.n_kept:
-    normal = np.flatnonzero(train.label == 0)
-    order = np.random.default_rng(seed).permutation(normal)
-    # A set may have fewer images than are asked for.
-    rows = np.resize(order, balance.n_kept)
-    batch["reference"] = train.x[rows]
-  return batch
-
-
-def threshold_examples(
-  config, train: Examples, holdout: Examples | None
-) -> Examples:
-  """Normal examples whose scores set the threshold."""
-  if holdout is not None:
-    return holdout
-  normal = np.flatnonzero(train.label == 0)
-  order = np.random.default_rng(config.seed).permutation(len(normal))
-  return train.take(np.sort(normal[order[: config.eval.threshold_images]]))
+  rest = np.setdiff1d(np.arange(len(found.train.label)), held)
+  train, held = found.train.take(rest), found.train.take(held)
+  return Splits(found._replace(train=train), held, held_out=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from jaxad import metrics
+from jaxad.evaluation import metrics
 from jaxad.errors import InputError
 
 
@@ -252,7 +252,7 @@ def test_aupro_refuses_a_limit_out_of_range(limit):
 
 def test_slow_packages_are_imported_on_use_only():
   code = (
-    "import sys; import jaxad.metrics, jaxad.thresholds, jaxad.report; "
+    "import sys; import jaxad.evaluation.metrics, jaxad.evaluation.thresholds, jaxad.report; "
     "print([m for m in ('sklearn', 'matplotlib') if m in sys.modules])"
   )
   done = subprocess.run(

@@ -118,7 +118,7 @@ def test_minimum_size(name, layer, expected):
 
 
 def test_unknown_names():
-  with pytest.raises(InputError, match="'vgg'.*alexnet, squeezenet1_1, resnet"):
+  with pytest.raises(InputError, match="trunk='vgg'.*alexnet, squeezenet1"):
     make_trunk("vgg")
   with pytest.raises(InputError, match="'layer5'.*resnet18.*layer4"):
     make_trunk("resnet18", "layer5")

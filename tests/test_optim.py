@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxad.optim import Game, adam_hat, adam_l2
+from jaxad.detector import Plan
+from jaxad.optim import ClippedAdam, Game, adam_hat, adam_l2
 
 KEY = jax.random.key(3)
 
@@ -212,3 +213,59 @@ def test_who_moves_is_decided_when_compiling():
   game = Game(**{k: optax.adam(1e-2) for k in "abc"})
   text = compiled_move(game, "a", loss_of("a", 1.0), params).as_text()
   assert "conditional(" not in text
+
+
+def test_clipped_adam_by_hand():
+  """The cut comes before the L2 term, and its factor knows an epsilon."""
+  fields = ClippedAdam(
+    learning_rate=0.1,
+    b1=0.8,
+    b2=0.9,
+    eps=0.01,
+    weight_decay=0.3,
+    clip_norm=0.5,
+    clip_eps=0.25,
+    schedule="constant",
+  )
+  w, m, v = np.float64([1.0, -2.0]), np.zeros(2), np.zeros(2)
+  with jax.enable_x64(True):
+    alone = Alone(fields.transformation(None), jnp.asarray(w))
+    # The second is too short to be cut.
+    for t, g in enumerate(([3.0, 4.0], [0.0, 0.1]), 1):
+      g = np.float64(g)
+      alone.move(jnp.asarray(g))
+      g = g * min(1, 0.5 / (np.linalg.norm(g) + 0.25)) + 0.3 * w
+      m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+      m_hat, v_hat = m / (1 - 0.8**t), v / (1 - 0.9**t)
+      w = w - 0.1 * m_hat / (np.sqrt(v_hat) + 0.01)
+    np.testing.assert_allclose(alone.params, w, rtol=1e-12)
+    uncut = fields._replace(clip_norm=0.0).transformation(None)
+    g = jnp.asarray([30.0, 40.0])
+    updates, _ = uncut.update(g, uncut.init(g), 0 * g)
+    want, _ = optax.adam(0.1, 0.8, 0.9, 0.01).update(
+      g, optax.adam(0.1, 0.8, 0.9, 0.01).init(g)
+    )
+    np.testing.assert_allclose(updates, want, rtol=1e-12)
+
+
+def test_learning_rates_of_a_plan():
+  """Epochs and steps are those of the phase."""
+  plan = Plan(batch_size=8, ends=(10, 130), steps_per_epoch=(2, 3))
+  rate = lambda phase=1, **fields: ClippedAdam(1.0, **fields).rate(plan, phase)
+  values = lambda rate, steps: [float(rate(k)) for k in steps]
+  steps = (0, 11, 12, 14, 15, 26, 27)
+  np.testing.assert_allclose(
+    values(rate(schedule="late", decay_every=5, decay_rate=0.5), steps),
+    [1, 1, 1, 1, 0.5, 0.5, 0.5],
+  )
+  np.testing.assert_allclose(
+    values(rate(schedule="early", decay_every=5, decay_rate=0.5), steps),
+    [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25],
+  )
+  late = rate(phase=0, schedule="late", decay_every=5, decay_rate=0.5)
+  np.testing.assert_allclose(values(late, (9, 10)), [1, 0.5])
+  cosine = rate(schedule="cosine")
+  np.testing.assert_allclose(
+    values(cosine, (0, 40, 60, 120)), [1, 0.75, 0.5, 0], atol=1e-6
+  )
+  assert values(rate(schedule="constant"), (0, 10_000)) == [1, 1]

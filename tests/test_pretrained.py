@@ -498,7 +498,7 @@ def test_weights_digest(tmp_path, monkeypatch):
   ):
     with pytest.raises(InputError, match="^weights=imagenet: https.*vgg16"):
       ask()
-  with pytest.raises(InputError, match="trunk='resnet19' is unknown"):
+  with pytest.raises(InputError, match="trunk='resnet19': expected"):
     weights_digest("imagenet", "resnet19")
   with pytest.raises(InputError, match="^weights=.*: cannot be read") as error:
     weights_digest(str(tmp_path / "b.npz"), "alexnet")

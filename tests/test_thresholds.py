@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from jaxad.errors import InputError
-from jaxad.thresholds import DEFAULTS, silverman_bandwidth, threshold
+from jaxad.evaluation.thresholds import DEFAULTS, silverman_bandwidth, threshold
 
 
 def test_quantile_by_hand():

@@ -26,34 +26,18 @@ def tensorflow():
   return tf
 
 
-def parallel_map(dataset, function):
-  """Maps over a tf.data set in parallel, in order, on threads of its own.
+def with_own_threads(dataset):
+  """A tf.data set that computes on threads of its own.
 
   TensorFlow's own pools are as large as the machine and would compete with
   XLA on a CPU.
-
-  Args:
-    dataset: a tf.data.Dataset.
-    function: from a tensor to tensors.
-
-  Returns:
-    The mapped data set; as many elements as there are threads, and two more,
-    are computed ahead of their use.
   """
   tf = tensorflow()
-  threads = min(16, os.cpu_count() or 1)
   options = tf.data.Options()
   options.deterministic = True
-  options.threading.private_threadpool_size = threads
+  options.threading.private_threadpool_size = 2
   options.threading.max_intra_op_parallelism = 1
   # The tuner is a thread, and the end of every data set can wait a second for
   # the thread's.
   options.autotune.enabled = False
-  return (
-    dataset.map(
-      tf.autograph.experimental.do_not_convert(function),
-      num_parallel_calls=threads,
-    )
-    .prefetch(2)
-    .with_options(options)
-  )
+  return dataset.with_options(options)

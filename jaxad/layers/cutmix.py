@@ -138,16 +138,28 @@ class Pseudo(NamedTuple):
   cutmix: CutMix
 
 
-def draw_pseudo(key: jax.Array, label: jax.Array, rate: float) -> Pseudo:
-  """Chooses each normal row (label 0) of a batch with probability `rate`."""
+def draw_pseudo(key: jax.Array, normal: jax.Array, rate: float) -> Pseudo:
+  """Chooses each of the normal rows, [B] bool, with probability `rate`."""
   chosen_key, cutmix_key = jax.random.split(key)
-  chosen = jax.random.bernoulli(chosen_key, rate, label.shape) & (label == 0)
-  return Pseudo(chosen, draw_cutmix(cutmix_key, len(label)))
+  chosen = jax.random.bernoulli(chosen_key, rate, normal.shape) & normal
+  return Pseudo(chosen, draw_cutmix(cutmix_key, len(normal)))
 
 
-def with_pseudo(x, label, draws: Pseudo | None):
-  """(x, label) with the chosen rows cut, pasted and labelled 2; None: as is."""
+def with_pseudo(x, label, draws: Pseudo | None, others=None):
+  """Makes pseudo anomalies of the chosen rows, and labels them 2.
+
+  Args:
+    x: [B, H, W, 3] as in `cutmix`.
+    label: [B] int.
+    draws: of B rows; None leaves all as it is.
+    others: [B, H, W, 3], images that stand in their place; None cuts and
+      pastes.
+
+  Returns:
+    (x, label).
+  """
   if draws is None:
     return x, label
-  cut = jnp.where(draws.chosen[:, None, None, None], cutmix(x, draws.cutmix), x)
-  return cut, jnp.where(draws.chosen, 2, label)
+  others = cutmix(x, draws.cutmix) if others is None else others
+  x = jnp.where(draws.chosen[:, None, None, None], others, x)
+  return x, jnp.where(draws.chosen, 2, label)

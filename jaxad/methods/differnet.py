@@ -23,24 +23,39 @@ Where paper and official code differ, the default is the code:
                                                 after: fixed (`test_rotations`)
 """
 
+from typing import Annotated, Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import one_of
+from jaxad.fields import (
+  Count,
+  Epsilon,
+  LearningRate,
+  Momentum,
+  Pixels,
+  Positive,
+  Range,
+  Strength,
+  Weight,
+  checked,
+)
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.coupling import CLAMP_CONSTANTS, Flow
 from jaxad.layers.jitter import color_jitter, draw_jitter
 from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
 from jaxad.networks.pyramid import check_images, pyramid
 from jaxad.networks.trunk import (
+  TRUNKS,
   feature_channels,
   make_trunk,
   normalize,
   trunk_variables,
 )
+from jaxad.networks.variables import divided
 from jaxad.optim import adam_l2
 
 # On a CPU the trunk takes its images a few at a time: their activations then
@@ -108,32 +123,33 @@ def gradient_magnitude(gradient, degrees, sigma):
   return jnp.abs(smooth(gradient, degrees)).mean((0, -1))
 
 
+@checked
 def differnet(
   *,
-  trunk: str = "alexnet",
+  trunk: Literal[tuple(TRUNKS)] = "alexnet",
   layer: str | None = None,
   weights: str = "imagenet",
-  n_scales: int = 3,
-  n_blocks: int = 8,
-  hidden: int = 2048,
-  clamp: float = 3.0,
-  clamp_constant: str = "code",
-  n_transforms: int = 4,
-  n_transforms_test: int = 64,
+  n_scales: Annotated[int, Range(1, 8)] = 3,
+  n_blocks: Annotated[int, Range(1, 1000)] = 8,
+  hidden: Count = 2048,
+  clamp: Positive = 3.0,
+  clamp_constant: Literal[tuple(CLAMP_CONSTANTS)] = "code",
+  n_transforms: Count = 4,
+  n_transforms_test: Count = 64,
   rotations: bool = True,
-  test_rotations: str = "fixed",
-  brightness: float = 0.0,
-  contrast: float = 0.0,
-  saturation: float = 0.0,
-  learning_rate: float = 2e-4,
-  b1: float = 0.8,
-  b2: float = 0.8,
-  eps: float = 1e-4,
-  weight_decay: float = 1e-5,
-  score: str = "latent",
-  map_sigma: float = 3.0,
-  views_at_once: int = 96,
-  trunk_dtype: str = "float32",
+  test_rotations: Literal["fixed", "random"] = "fixed",
+  brightness: Strength = 0.0,
+  contrast: Strength = 0.0,
+  saturation: Strength = 0.0,
+  learning_rate: LearningRate = 2e-4,
+  b1: Momentum = 0.8,
+  b2: Momentum = 0.8,
+  eps: Epsilon = 1e-4,
+  weight_decay: Weight = 1e-5,
+  score: Literal["latent", "nll"] = "latent",
+  map_sigma: Pixels = 3.0,
+  views_at_once: Count = 96,
+  trunk_dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> Detector:
   """Makes a DifferNet detector; the defaults are the official code's.
 
@@ -141,7 +157,7 @@ def differnet(
   `embed` computed: [B, D] or, of V views each, [B, V, D].
 
   Args:
-    trunk: "alexnet", "squeezenet1_1", "resnet18" or "vgg16".
+    trunk: the network that looks at the images, frozen.
     layer: name of the trunk's last layer, as in torchvision; None is its end.
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".
@@ -173,13 +189,10 @@ def differnet(
     A `Detector` with one phase, "flow".
 
   Raises:
-    InputError: an unknown trunk, layer or choice; and from `init`, an image
-      that is not square or too small, or a weights file that does not fit.
+    InputError: a value out of range, an unknown layer; and from `init`, an
+      image that is not square or too small, or a weights file that does not
+      fit.
   """
-  one_of("clamp_constant", clamp_constant, CLAMP_CONSTANTS)
-  one_of("test_rotations", test_rotations, ("fixed", "random"))
-  one_of("score", score, ("latent", "nll"))
-  one_of("trunk_dtype", trunk_dtype, ("float32", "bfloat16"))
   trunk_module = make_trunk(trunk, layer)
   tx = adam_l2(learning_rate, b1, b2, eps, weight_decay)
   fixed_angles = rotation_angles(n_transforms_test) * rotations
@@ -190,28 +203,21 @@ def differnet(
   def flow(params, y):
     return flow_of(y.shape[-1]).apply({"params": params}, y)
 
-  def init(key, batch: Batch) -> State:
+  def init(key, batch: Batch, plan=None) -> State:
     trunk_key, flow_key, state_key = jax.random.split(key, 3)
-    params, batch_stats = {}, {}
+    params, collections = {}, {}
     if batch["x"].ndim == 4:
       check_images(batch["x"].shape, trunk, layer, n_scales)
       variables = trunk_variables(trunk, layer, weights, trunk_key)
-      params["trunk"] = variables["params"]
-      batch_stats = variables.get("batch_stats", {})
+      params["trunk"], collections["trunk"] = divided(variables)
       dim = feature_channels(trunk, layer) * n_scales
     else:
       dim = batch["x"].shape[-1]
     # Not jitted: to compile all these draws takes longer than to run them.
     variables = flow_of(dim).init(flow_key, jnp.zeros((1, dim), jnp.float32))
     params["flow"] = variables["params"]
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=tx.init(params["flow"]),
-      extras={},
-    )
+    opt_state = tx.init(params["flow"])
+    return State.new(state_key, params, collections, opt_state, plan)
 
   # Views: [B, S, S, 3] images and [B, T] degrees to normalised [B, T, S, S, 3].
 
@@ -225,10 +231,7 @@ def differnet(
 
   def features(state, views):
     """[B, T, S, S, 3] normalised to [B, T, D]."""
-    variables = {
-      "params": state.params["trunk"],
-      "batch_stats": state.batch_stats,
-    }
+    variables = {"params": state.params["trunk"], **state.collections["trunk"]}
     rows = views.reshape((-1,) + views.shape[2:])
     y = pooled_features(
       trunk_module, variables, rows, n_scales, jnp.dtype(trunk_dtype)
@@ -242,19 +245,22 @@ def differnet(
 
   # Training.
 
-  def draw(key, batch: Batch):
-    if batch["x"].ndim < 4:
-      return None
-    shape = (batch["x"].shape[0], n_transforms)
+  def draw_angles(key, shape):
+    return jax.random.uniform(key, shape, minval=-180.0, maxval=180.0)
+
+  def draw_views(key, shape):
     rotation_key, jitter_key = jax.random.split(key)
     return {
-      "degrees": jax.random.uniform(
-        rotation_key, shape, minval=-180.0, maxval=180.0
-      ),
+      "degrees": draw_angles(rotation_key, shape),
       "jitter": draw_jitter(
         jitter_key, shape, brightness, contrast, saturation
       ),
     }
+
+  def draw(key, batch: Batch):
+    if batch["x"].ndim < 4:
+      return None
+    return draw_views(key, (batch["x"].shape[0], n_transforms))
 
   def training_features(state, x, draws):
     views = rotate(x, draws["degrees"])
@@ -292,10 +298,10 @@ def differnet(
     parts = {"latent": latent.mean(1), "nll": nll.mean(1)}
     return Scores(parts[score], pixel_map, parts)
 
-  def test_angles(x, key):
+  def test_angles(x, keys):
+    if test_rotations == "random":
+      return jax.vmap(lambda key: draw_angles(key, (n_transforms_test,)))(keys)
     shape = (x.shape[0], n_transforms_test)
-    if test_rotations == "random" and key is not None:
-      return jax.random.uniform(key, shape, minval=-180.0, maxval=180.0)
     return jnp.broadcast_to(jnp.float32(fixed_angles), shape)
 
   def scoring_features(state, x, degrees):
@@ -303,12 +309,12 @@ def differnet(
     pieces = over_rotations(fn, x, degrees)  # [T / t, B, t, D]
     return jnp.moveaxis(pieces, 0, 1).reshape(degrees.shape + (-1,))
 
-  def score_fn(state: State, x, key) -> Scores:
+  def score_fn(state: State, x, keys) -> Scores:
     if x.ndim == 4:
-      x = scoring_features(state, x, test_angles(x, key))
+      x = scoring_features(state, x, test_angles(x, keys))
     return scores_of(*view_scores(state.params["flow"], _views(x)))
 
-  def localize(state: State, x, key) -> Scores:
+  def localize(state: State, x, keys) -> Scores:
     def loss_fn(views):
       latent, nll = view_scores(state.params["flow"], features(state, views))
       # Each image's loss is the mean over its own views.
@@ -320,17 +326,18 @@ def differnet(
       magnitude = jax.vmap(lambda g, d: gradient_magnitude(g, d, map_sigma))
       return magnitude(gradient, degrees), *scores
 
-    pieces = over_rotations(piece, x, test_angles(x, key))
+    pieces = over_rotations(piece, x, test_angles(x, keys))
     magnitude, latent, nll = jax.tree.map(lambda p: p.swapaxes(0, 1), pieces)
     together = lambda views: views.reshape(x.shape[0], n_transforms_test)
     return scores_of(together(latent), together(nll), magnitude.mean(1) ** 2)
 
-  def embed(state: State, x, key=None):
-    if key is None:
-      return scoring_features(state, x, test_angles(x, None))
-    return training_features(state, x, draw(key, {"x": x}))
+  def embed(state: State, x, keys, train: bool):
+    if not train:
+      return scoring_features(state, x, test_angles(x, keys))
+    each = jax.vmap(lambda key: draw_views(key, (n_transforms,)))
+    return training_features(state, x, each(keys))
 
-  phase = Phase(name="flow", step=step, draw=draw)
+  phase = Phase("flow", step, draw)
   return Detector(init, (phase,), score_fn, localize, embed)
 
 

@@ -28,32 +28,42 @@ Where paper and official code differ, the default is the code:
   reference        fixed normal images   drawn anew in each step, half of them
                    (`reference="fixed"`)   pseudo anomalies ("resample")
 
-In one thing the default is not the code: at test the official code draws other
+In two things the default is not the code: at test the official code draws other
 augmented references for each batch, so its scores are random and depend on the
-batch. Here a test has fixed, clean ones (`test_reference="official"` for the
-other). And a pseudo anomaly is made of the normal image in whose place it
-stands, not of another one drawn for it.
+batch. Here a test has fixed, clean ones; the other is `Detector.official`. And
+a pseudo anomaly is made of the normal image in whose place it stands, not of
+another one drawn for it.
 """
 
 from fractions import Fraction
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxad.detector import Balance, Batch, Detector, Phase, Scores, State
-from jaxad.errors import InputError, one_of
+from jaxad.detector import (
+  Batch,
+  Detector,
+  Official,
+  Phase,
+  Scores,
+  State,
+  Stream,
+)
+from jaxad.errors import InputError
+from jaxad.fields import Count, Share, checked
+from jaxad.layers.augmentation import Augmentation, augmented
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, pytorch_uniform
 from jaxad.layers.cutmix import draw_pseudo, with_pseudo
-from jaxad.layers.rotation import draw_rotation, rotate_each
-from jaxad.losses import criterion as make_criterion
+from jaxad.losses import Criterion
 from jaxad.networks.heads import PatchHead, enlarged_mean
-from jaxad.networks.pyramid import MOMENTUM, PyramidTrunk
+from jaxad.networks.pyramid import Scales, Trunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
-from jaxad.optim import clipped_adam, descend
+from jaxad.optim import ClippedAdam, descend
 
 HEADS = ("holistic", "seen", "pseudo", "composite")
 
@@ -66,10 +76,12 @@ class Heads(nn.Module):
 
   Attributes:
     top_k: share of the patches whose mean is a score.
+    epsilon: of the composite head's norm.
     hidden: of the holistic head.
   """
 
   top_k: float
+  epsilon: float = 1e-5
   hidden: int = 256
 
   @nn.compact
@@ -97,7 +109,7 @@ class Heads(nn.Module):
       bias_init=init,
       name="conv",
     )(reference.mean(0) - y)
-    residual = nn.relu(BatchNorm(name="norm")(residual, train))
+    residual = nn.relu(BatchNorm(self.epsilon, name="norm")(residual, train))
 
     for name, z in (("seen", y), ("pseudo", y), ("composite", residual)):
       score, places = PatchHead(self.top_k, name=name)(z)
@@ -126,273 +138,205 @@ def head_rows(label: jax.Array) -> tuple[jax.Array, jax.Array]:
   return rows, jnp.stack([1 - anomalous, *[anomalous] * 3])
 
 
+@checked
 def dra(
   *,
-  trunk: str = "resnet18",
-  layer: str | None = None,
-  weights: str = "imagenet",
-  trunk_width: int = 64,
-  trunk_blocks: str = "2,2,2,2",
-  train_norms: bool = True,
-  trunk_dtype: str = "float32",
-  n_scales: int = 2,
-  top_k: float = 0.1,
-  heads: str = "holistic,seen,pseudo,composite",
-  n_references: int = 5,
-  reference: str = "resample",
-  test_reference: str = "fixed",
-  pseudo: str = "cutmix",
-  pseudo_rate: float = 0.5,
-  rotation: float = 180.0,
-  criterion: str = "deviation",
-  margin: float = 5.0,
-  prior_size: int | None = None,
-  learning_rate: float = 2e-4,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-8,
-  weight_decay: float = 1e-5,
-  clip_norm: float = 1.0,
-  steps_per_epoch: int = 20,
-  schedule: str = "early",
-  decay_every: int = 10,
-  decay_rate: float = 0.1,
+  trunk: Trunk = Trunk(),
+  n_scales: Scales = 2,
+  top_k: Share = 0.1,
+  heads: tuple[Literal[HEADS], ...] = HEADS,
+  n_references: Count = 5,
+  reference: Literal["resample", "fixed"] = "resample",
+  pseudo: Literal["cutmix", "outliers", "none"] = "cutmix",
+  pseudo_rate: Share = 0.5,
+  augmentation: Augmentation = Augmentation(),
+  criterion: Criterion = Criterion(),
+  optimizer: ClippedAdam = ClippedAdam(),
+  steps_per_epoch: Count = 20,
 ) -> Detector:
   """Makes a DRA detector; the defaults are the official code's, see above.
 
-  It takes images [B, S, S, 3], uint8 or float in [0, 1], with labels, and
-  reference images. A batch has two thirds of normal rows.
+  It takes images [B, S, S, 3], uint8 or float in [0, 1]. A batch has two thirds
+  of normal rows, then labelled anomalies, and normal images as "reference".
 
   Args:
-    trunk: "resnet18", "squeezenet1_1", "alexnet" or "vgg16".
-    layer: name of the trunk's last layer, as in torchvision; None is its end.
-    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
-      (torchvision's published file, downloaded once), or "random".
-    trunk_width: channels of ResNet's first convolution.
-    trunk_blocks: basic blocks of ResNet's four layers, with commas between.
-    train_norms: whether the trunk's batch norms normalise by the batch. Without
-      it they stay as loaded, while all weights are trained.
-    trunk_dtype: "float32" or "bfloat16", the trunk's arithmetic.
+    trunk: what gives the feature maps.
     n_scales: image scales, each half the size of the one before.
     top_k: share of the patches whose mean is the score; 0 takes the signed mean
       of all.
-    heads: which of the four take part in training and score, with commas
-      between.
-    n_references: reference images.
+    heads: those that take part in training and score.
+    n_references: normal images that the composite head compares with.
     reference: in training, "resample" (with each batch, augmented, half of them
       pseudo anomalies if those are made by "cutmix") or "fixed" (those of the
       test).
-    test_reference: "fixed" (the first normal images that `init` saw) or
-      "official" (drawn from the key, augmented, half of them pseudo anomalies).
-    pseudo: "cutmix", "outliers" (images of another data set, from
-      `data.outlier_root`) or "none".
+    pseudo: how pseudo anomalies are made: "cutmix"; "outliers", images of
+      another data set take the place of normal rows; or "none".
     pseudo_rate: part of the normal rows that become pseudo anomalies.
-    rotation: training images are turned by up to so many degrees.
-    criterion: loss of the heads, one of `losses.CRITERIA`.
-    margin: of the deviation losses.
-    prior_size: scores drawn from the prior in each loss; None is 5000 for
-      "deviation" and the number of scores for "weighted_deviation".
-    learning_rate: of Adam, in the first epochs.
-    b1: Adam's decay of the first moment.
-    b2: Adam's decay of the second moment.
-    eps: Adam's epsilon, outside the root.
-    weight_decay: coupled L2 on every parameter.
-    clip_norm: the gradient's global norm is cut to this; 0 does not cut.
+    augmentation: of training images.
+    criterion: loss of the heads.
+    optimizer: of all parameters.
     steps_per_epoch: updates in an epoch.
-    schedule: of the learning rate: "early", "late" or "constant", see
-      `optim.step_decay`.
-    decay_every: epochs between two falls of the learning rate.
-    decay_rate: the factor.
 
   Returns:
-    A `Detector` with one phase, "heads". `Scores.map` adds up the patch scores
-    of three heads, for the eye: it is no part of the method.
+    A `Detector` with two phases: "references" keeps some normal images, "heads"
+    trains. `Scores.map` adds up the patch scores of three heads, for the eye:
+    it is no part of the method.
 
   Raises:
-    InputError: an unknown choice; from `init`, images or weights that do not
+    InputError: a value out of range; from `init`, images or weights that do not
       fit, or folded norms that cannot be trained.
   """
-  one_of("reference", reference, ("resample", "fixed"))
-  one_of("test_reference", test_reference, ("fixed", "official"))
-  one_of("pseudo", pseudo, ("cutmix", "outliers", "none"))
-  chosen = [name.strip() for name in heads.split(",")]
-  for name in chosen:
-    one_of("heads", name, HEADS)
-  if n_references < 1:
-    raise InputError(f"n_references={n_references}: expected 1 or more.")
-  net = PyramidTrunk(
-    trunk,
-    layer,
-    weights,
-    trunk_width,
-    trunk_blocks,
-    n_scales,
-    train_norms,
-    trunk_dtype,
-  )
-  net.check()
-  loss_of = make_criterion(criterion, margin, prior_size)
-  tx = clipped_adam(
-    learning_rate,
-    b1,
-    b2,
-    eps,
-    weight_decay,
-    clip_norm,
-    steps_per_epoch=steps_per_epoch,
-    schedule=schedule,
-    decay_every=decay_every,
-    decay_rate=decay_rate,
-  )
-  head = Heads(top_k)
-  n_kept = OFFICIAL_POOL if test_reference == "official" else n_references
-  used = np.float32([name in chosen for name in HEADS])
+  trunk.check()
+  if not heads:
+    raise InputError(f"heads=(): expected some of {', '.join(HEADS)}.", "heads")
+  head = Heads(top_k, trunk.norm_epsilon)
+  n_kept = max(n_references, OFFICIAL_POOL)
+  used = np.float32([name in heads for name in HEADS])
   sign = np.float32([-1, 1, 1, 1]) * used
+  # "heads" is the second phase.
+  optimizer_of = lambda plan: optimizer.transformation(plan, phase=1)
 
-  def init(key, batch: Batch) -> State:
-    if "reference" not in batch:
-      raise InputError(
-        "DRA compares with normal images: give init a batch with them as "
-        '"reference", [R, S, S, 3].'
-      )
+  def init(key, batch: Batch, plan=None) -> State:
     trunk_key, heads_key, state_key = jax.random.split(key, 3)
-    params, batch_stats = {}, {}
-    params["trunk"], batch_stats["trunk"] = net.init(
-      trunk_key, batch["x"].shape
+    x = batch["x"]
+    y = jnp.zeros((1, 1, 1, trunk.channels), jnp.float32)
+    params, collections = initialize(heads_key, {"heads": (head, y, y)})
+    params["trunk"], collections["trunk"] = trunk.init(
+      trunk_key, x.shape, n_scales
     )
-    y = jnp.zeros((1, 1, 1, net.channels), jnp.float32)
-    of_heads = initialize(heads_key, {"heads": (head, y, y)})
-    params, batch_stats = params | of_heads[0], batch_stats | of_heads[1]
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=tx.init(params),
-      extras={"reference": jnp.asarray(batch["reference"][:n_kept])},
+    opt_state = optimizer_of(plan).init(params)
+    kept = jnp.zeros((n_kept, *x.shape[1:]), x.dtype)
+    return State.new(
+      state_key, params, collections, opt_state, plan, reference=kept
     )
 
-  def forward(params, running, reference, x, train: bool):
+  def keep_references(state: State, batches) -> State:
+    """Keeps the first normal images, repeated where there are too few."""
+    kept, n = [], 0
+    for batch in batches:
+      kept.append(batch)
+      n += int(batch["weight"].sum())
+      if n >= n_kept:
+        break
+    x, weight = (
+      jnp.concatenate([batch[name] for batch in kept])
+      for name in ("x", "weight")
+    )
+    examples = jnp.argsort(weight == 0, stable=True)[:n]
+    reference = x[examples[np.arange(n_kept) % n]]
+    return state.replace(extras={"reference": reference})
+
+  def forward(params, collections, reference, x, train: bool):
     """Scores of normalised images x [B, S, S, 3], given references [R, ...].
 
     Returns:
-      (scores [4, B] by `HEADS`, patch scores of each scale, the running
-      statistics after a pass that trains).
+      (scores [4, B] by `HEADS`, patch scores of each scale, the collections
+      after a pass that trains).
     """
     n = len(reference)
     # The references come first, and count in the statistics of the batch.
-    maps, stats = net.features(
-      params["trunk"], running["trunk"], jnp.concatenate([reference, x]), train
+    maps, of_trunk = trunk.features(
+      params["trunk"],
+      collections["trunk"],
+      jnp.concatenate([reference, x]),
+      train,
+      n_scales,
     )
-    scores, patches, head_stats = [], [], []
+    scores, patches, of_heads = [], [], collections["heads"]
     for y in maps:
       if train:
-        out, batch = apply_train(head, params["heads"], y[n:], y[:n])
-        head_stats.append(batch)
+        out, written = apply_train(head, params["heads"], y[n:], y[:n])
+        of_heads = running_average(
+          of_heads, written, momentum=trunk.norm_momentum
+        )
       else:
-        out = apply_eval(head, params["heads"], running["heads"], y[n:], y[:n])
+        out = apply_eval(head, params["heads"], of_heads, y[n:], y[:n])
       scores.append(out[0])
       patches.append(out[1])
-    running = {
-      "trunk": net.fold(running["trunk"], stats),
-      "heads": running_average(
-        running["heads"], *head_stats, momentum=MOMENTUM
-      ),
-    }
-    return jnp.stack(scores).mean(0), patches, running
+    collections = {"trunk": of_trunk, "heads": of_heads}
+    return jnp.stack(scores).mean(0), patches, collections
 
   # Training.
 
-  def augment(x, label, draws):
-    """Pseudo anomalies, then rotations: (normalised images, labels)."""
-    if draws is not None:
-      x, label = with_pseudo(x, label, draws["pseudo"])
-      x = rotate_each(x, draws["degrees"])
-    return normalize(x), label
-
-  def draw_views(key, label):
-    pseudo_key, rotation_key = jax.random.split(key)
-    rate = pseudo_rate if pseudo == "cutmix" else 0.0
+  def draw_views(key, normal, rate):
+    """The changes of images, of which [B] bool are normal."""
+    pseudo_key, augmentation_key = jax.random.split(key)
     return {
-      "pseudo": draw_pseudo(pseudo_key, label, rate) if rate else None,
-      "degrees": draw_rotation(rotation_key, len(label), rotation),
+      "pseudo": draw_pseudo(pseudo_key, normal, rate) if rate else None,
+      "augmentation": augmentation.draw(augmentation_key, len(normal)),
     }
 
-  def draw_references(key, n):
-    return draw_views(key, jnp.zeros(n, jnp.int32))
+  def draw_references(key):
+    # Outliers stand in for rows of the batch alone.
+    rate = pseudo_rate if pseudo == "cutmix" else 0.0
+    return draw_views(key, jnp.ones(n_references, bool), rate)
 
   def draw(key, batch: Batch):
     views_key, reference_key, prior_key = jax.random.split(key, 3)
-    views = draw_views(views_key, batch["label"])
     label = batch["label"]
+    normal = label == 0
+    if pseudo == "outliers":
+      normal &= jnp.arange(len(label)) < len(batch["outlier"])
+    rate = 0.0 if pseudo == "none" else pseudo_rate
+    views = draw_views(views_key, normal, rate)
     if views["pseudo"] is not None:
       label = jnp.where(views["pseudo"].chosen, 2, label)
+    resampled = reference == "resample"
     return {
       "views": views,
-      "reference": draw_references(reference_key, n_references)
-      if reference == "resample"
-      else None,
-      "prior": loss_of.draw(
+      "reference": draw_references(reference_key) if resampled else None,
+      "prior": criterion.draw(
         prior_key, head_rows(label)[0].sum(1), label.shape[0]
       ),
     }
+
+  def viewed(x, label, draws, others=None):
+    """(normalised images, labels) of images as drawn; None: as they are."""
+    if draws is not None:
+      x, label = with_pseudo(x, label, draws["pseudo"], others)
+      x = augmented(x, draws["augmentation"])
+    return normalize(x), label
+
+  def references_of(images, draws):
+    images = images[:n_references]
+    return viewed(images, jnp.zeros(n_references, jnp.int32), draws)[0]
 
   def step(state: State, batch: Batch, draws):
     """One update.
 
     Args:
-      draws: {"views", "reference": augmentation, or None for none; "prior":
-        (mean, std) [4] each, of the scores that each head compares with}.
+      draws: {"views", "reference": how images are changed, or None for not at
+        all; "prior": (mean, std) [4] each, of the scores that each head
+        compares with}.
     """
-    x, label = augment(batch["x"], batch["label"], draws["views"])
+    others = None
+    if pseudo == "outliers":
+      rest = batch["x"][len(batch["outlier"]) :]
+      others = jnp.concatenate([batch["outlier"], rest])
+    x, label = viewed(batch["x"], batch["label"], draws["views"], others)
     images = batch if reference == "resample" else state.extras
-    references, _ = augment(
-      images["reference"],
-      jnp.zeros(len(images["reference"]), jnp.int32),
-      draws["reference"],
-    )
+    references = references_of(images["reference"], draws["reference"])
     rows, targets = head_rows(label)
     weight = rows * batch.get("weight", jnp.ones(len(label)))
 
     def loss_fn(params):
-      scores, _, running = forward(
-        params, state.batch_stats, references, x, train=True
+      scores, _, collections = forward(
+        params, state.collections, references, x, train=True
       )
       mean, std = (v[:, None] for v in draws["prior"])
-      losses = loss_of.loss(scores, targets, mean, std)
+      losses = criterion.loss(scores, targets, mean, std)
       # A batch may hold no row for a head.
       losses = (losses * weight).sum(1) / jnp.maximum(weight.sum(1), 1)
-      return (losses * used).sum(), (losses, running)
+      metrics = dict(zip(HEADS, losses, strict=True))
+      return (losses * used).sum(), (metrics, collections)
 
-    params, opt_state, (losses, running), norm = descend(
-      tx, loss_fn, state.params, state.opt_state
-    )
-    state = state.replace(
-      params=params, batch_stats=running, opt_state=opt_state
-    )
-    metrics = dict(zip(HEADS, losses, strict=True))
-    metrics |= {
-      "loss": (losses * used).sum(),
-      "gradient_norm": norm,
-    }
-    return state, metrics
+    return descend(optimizer_of(state.plan), loss_fn, state)
 
   # Scoring.
 
-  def score_fn(state: State, x, key) -> Scores:
-    references = state.extras["reference"]
-    if test_reference == "official":
-      choice_key, views_key = jax.random.split(key)
-      references = jax.random.choice(
-        choice_key, references, (n_references,), replace=False
-      )
-      draws = draw_references(views_key, n_references)
-      label = jnp.zeros(n_references, jnp.int32)
-      references, _ = augment(references, label, draws)
-    else:
-      references = normalize(references)
+  def scores_given(references, state: State, x) -> Scores:
     scores, patches, _ = forward(
-      state.params, state.batch_stats, references, normalize(x), train=False
+      state.params, state.collections, references, normalize(x), train=False
     )
     shown = used[1:, None, None, None]
     places = [(z * shown).sum(0) for z in patches]
@@ -402,18 +346,41 @@ def dra(
       parts=dict(zip(HEADS, scores, strict=True)),
     )
 
-  phase = Phase(
-    "heads",
-    step,
-    draw,
-    full_batches=True,
-    balance=Balance(
-      normal=Fraction(2, 3),
+  def score(state: State, x, keys) -> Scores:
+    del keys
+    references = references_of(state.extras["reference"], None)
+    return scores_given(references, state, x)
+
+  def official_score(state: State, x, keys) -> Scores:
+    """With references that are drawn, and augmented, for the batch."""
+    choice_key, views_key = jax.random.split(keys[0])
+    images = jax.random.choice(
+      choice_key,
+      state.extras["reference"],
+      (n_references,),
+      replace=False,
+    )
+    references = references_of(images, draw_references(views_key))
+    return scores_given(references, state, x)
+
+  endless = lambda rows, **fields: Stream(rows, order="endless", **fields)
+  streams = [
+    endless("normal", share=Fraction(2, 3)),
+    endless("anomalous", share=Fraction(1, 3), required=False),
+  ]
+  if reference == "resample":
+    streams.append(endless("normal", count=n_references, name="reference"))
+  if pseudo == "outliers":
+    streams.append(endless("outliers", share=Fraction(2, 3), name="outlier"))
+  phases = (
+    Phase("references", fit=keep_references, scorable=False),
+    Phase(
+      "heads",
+      step,
+      draw,
+      tuple(streams),
       steps_per_epoch=steps_per_epoch,
-      n_references=n_references if reference == "resample" else 0,
-      n_kept=n_kept,
-      outlier_share=pseudo_rate if pseudo == "outliers" else 0.0,
-      needs_anomalies=False,
+      full_batches=True,
     ),
   )
-  return Detector(init, (phase,), score_fn)
+  return Detector(init, phases, score, official=Official(official_score))

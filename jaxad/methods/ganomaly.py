@@ -25,13 +25,24 @@ norm, `score="l1"`), learning rate 2e-4 (2e-3), a discriminator that is drawn
 anew when its loss falls below `reinit_below` (never).
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import one_of
+from jaxad.detector import Batch, Detector, Official, Phase, Scores, State
+from jaxad.evaluation.thresholds import above_min_max
+from jaxad.fields import (
+  Count,
+  CountOrZero,
+  LearningRate,
+  Momentum,
+  Positive,
+  Weight,
+  checked,
+)
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import standardize
 from jaxad.losses import binary_cross_entropy
@@ -66,22 +77,23 @@ class Generator(nn.Module):
     return x_hat, z, z_hat
 
 
+@checked
 def ganomaly(
   *,
-  latent_dim: int = 100,
-  width: int = 64,
-  extra_layers: int = 0,
-  objective: str = "official",
-  adversarial_weight: float = 1.0,
-  contextual_weight: float = 50.0,
-  encoder_weight: float = 1.0,
-  reinit_below: float = 1e-5,
-  score: str = "l2",
+  latent_dim: Count = 100,
+  width: Count = 64,
+  extra_layers: CountOrZero = 0,
+  objective: Literal["official", "official_2018", "paper"] = "official",
+  adversarial_weight: Weight = 1.0,
+  contextual_weight: Weight = 50.0,
+  encoder_weight: Weight = 1.0,
+  reinit_below: Weight = 1e-5,
+  score: Literal["l2", "l1"] = "l2",
   mean: float = 0.5,
-  std: float = 0.5,
-  learning_rate: float = 2e-4,
-  b1: float = 0.5,
-  b2: float = 0.999,
+  std: Positive = 0.5,
+  learning_rate: LearningRate = 2e-4,
+  b1: Momentum = 0.5,
+  b2: Momentum = 0.999,
 ) -> Detector:
   """Makes a GANomaly detector; the defaults are the official code's.
 
@@ -111,11 +123,8 @@ def ganomaly(
     eye: it is no part of the method.
 
   Raises:
-    InputError: an unknown objective or score; from `init`, images of a wrong
-      size.
+    InputError: a value out of range; from `init`, images of a wrong size.
   """
-  one_of("objective", objective, ("official", "official_2018", "paper"))
-  one_of("score", score, ("l2", "l1"))
   generator = Generator(latent_dim, width, extra_layers)
   discriminator = Encoder(1, width, extra_layers)
   game = Game(
@@ -123,22 +132,16 @@ def ganomaly(
     discriminator=adam_l2(learning_rate, b1, b2),
   )
 
-  def init(key, batch: Batch) -> State:
+  def init(key, batch: Batch, plan=None) -> State:
     x = standardize(batch["x"][:1], mean, std)
     check_images(x.shape, smallest=16)
     params_key, state_key = jax.random.split(key)
-    params, batch_stats = initialize(
+    params, collections = initialize(
       params_key,
       {"generator": (generator, x), "discriminator": (discriminator, x)},
     )
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=game.init(params),
-      extras={},
-    )
+    opt_state = game.init(params)
+    return State.new(state_key, params, collections, opt_state, plan)
 
   # Training. Both losses see batch statistics, and return them.
 
@@ -197,7 +200,7 @@ def ganomaly(
     params, opt_state, running = (
       state.params,
       state.opt_state,
-      state.batch_stats,
+      state.collections,
     )
     g_loss = lambda params: generator_loss(params, x)
     d_loss = lambda params: discriminator_loss(params, x, x_hat)
@@ -241,7 +244,7 @@ def ganomaly(
       ),
     }
     state = state.replace(
-      params=params, opt_state=opt_state, batch_stats=running
+      params=params, opt_state=opt_state, collections=running
     )
     return state, g_terms | d_terms
 
@@ -255,17 +258,18 @@ def ganomaly(
     }
     return Scores(parts[score], jnp.abs(x - x_hat).mean(-1), parts)
 
-  def score_fn(state: State, x, key) -> Scores:
-    del key
+  def score_fn(state: State, x, keys) -> Scores:
+    del keys
     x = standardize(x, mean, std)
-    params, running = state.params["generator"], state.batch_stats["generator"]
+    params, running = state.params["generator"], state.collections["generator"]
     return scores_of(x, *apply_eval(generator, params, running, x))
 
-  def official_score(state: State, x, key) -> Scores:
-    del key
+  def official_score(state: State, x, keys) -> Scores:
+    del keys
     x = standardize(x, mean, std)
     out, _ = apply_train(generator, state.params["generator"], x)
     return scores_of(x, *out)
 
   phase = Phase("gan", step, draw, full_batches=True)
-  return Detector(init, (phase,), score_fn, official_score=official_score)
+  official = Official(official_score, above_min_max)
+  return Detector(init, (phase,), score_fn, official=official)

@@ -27,24 +27,31 @@ is the code but for the last two rows:
   random teacher     -                          Xavier-uniform; here He-normal,
                                                 whose activations keep a scale
 
-SqueezeNet 1.1 as the teacher is ours, not the paper's: see `SQUEEZENET`.
+SqueezeNet 1.1 as the teacher is ours, not the paper's: see
+`networks/cloner.py`, which has both students.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import InputError, one_of
-from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.conv import Conv, pytorch_uniform
+from jaxad.errors import one_of
+from jaxad.fields import (
+  Epsilon,
+  LearningRate,
+  Momentum,
+  Pixels,
+  Weight,
+  checked,
+)
+from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import check_square, standardize, unit_range
-from jaxad.layers.pool import max_pool
 from jaxad.layers.rotation import gaussian_smooth
+from jaxad.networks.cloner import FORMS, Cloner
 from jaxad.networks.trunk import (
   IMAGENET_MEAN,
   IMAGENET_STD,
@@ -53,7 +60,7 @@ from jaxad.networks.trunk import (
   trunk_variables,
 )
 from jaxad.networks.variables import apply_eval, apply_train, initialize
-from jaxad.networks.vgg import BLOCK_ENDS, BLOCKS, VGG16
+from jaxad.networks.vgg import VGG16
 from jaxad.optim import adam_l2
 
 MOMENTUM = 0.9
@@ -62,150 +69,8 @@ MOMENTUM = 0.9
 # the cosine 0 with every other, and a gradient.
 EPSILON = 1e-8
 
-# Channels of the small cloner where nothing is compared.
-NARROW = 16
-
 # Of the brightest pixels, this part saturates in a gradient map.
 PERCENTILE = 99.0
-
-
-@jax.custom_vjp
-def guided_relu(x):
-  """ReLU that hands back the positive gradients only.
-
-  Springenberg et al., "Striving for Simplicity" (arXiv 1412.6806).
-  """
-  return nn.relu(x)
-
-
-guided_relu.defvjp(
-  lambda x: (nn.relu(x), x > 0),
-  lambda positive, g: (jnp.where(positive, nn.relu(g), 0),),
-)
-
-
-class Geometry(NamedTuple):
-  """How the maps shrink from stage to stage.
-
-  Attributes:
-    stride: of the first convolution.
-    padding: of the first convolution; that of all others is 1.
-    window: side of the max pools, whose stride is 2.
-    ceil_mode: of the max pools.
-    pools: how many stages end in one, from the first on.
-  """
-
-  stride: int = 1
-  padding: int = 1
-  window: int = 2
-  ceil_mode: bool = False
-  pools: int = 5
-
-
-class Cloner(nn.Module):
-  """The student: 3x3 convolutions in stages, each as its teacher's.
-
-  Convolution, norm and ReLU; but the last convolution of a stage goes without
-  the norm, so that the stage ends in pool(ReLU(conv)) as the teacher's does.
-
-  Attributes:
-    stages: channels of the convolutions of each stage.
-    geometry: strides and pools.
-    use_bias: whether convolutions have biases.
-    guided: whether its gradients are those of guided backpropagation.
-  """
-
-  stages: tuple[tuple[int, ...], ...]
-  geometry: Geometry = Geometry()
-  use_bias: bool = False
-  guided: bool = False
-
-  @nn.compact
-  def __call__(self, x, train: bool) -> list[jax.Array]:
-    """[B, H, W, C] to the map [B, h, w, F] at the end of each stage."""
-    stride, padding, window, ceil_mode, pools = self.geometry
-    relu = guided_relu if self.guided else nn.relu
-    maps, k = [], 0
-    for stage, widths in enumerate(self.stages):
-      for width in widths[:-1]:
-        x = self._conv(x, width, k, stride, padding)
-        x = relu(BatchNorm(epsilon=1e-5, name=f"norm_{k}")(x, train))
-        stride, padding, k = 1, 1, k + 1
-      x = relu(self._conv(x, widths[-1], k, stride, padding))
-      stride, padding, k = 1, 1, k + 1
-      if stage < pools:
-        x = max_pool(x, window, 2, ceil_mode=ceil_mode)
-      maps.append(x)
-    return maps
-
-  def _conv(self, x, width, k, stride, padding):
-    return Conv(
-      width,
-      3,
-      stride,
-      padding,
-      use_bias=self.use_bias,
-      kernel_init=nn.initializers.xavier_uniform(),
-      bias_init=pytorch_uniform(9 * x.shape[-1]),
-      name=f"conv_{k}",
-    )(x)
-
-
-class Form(NamedTuple):
-  """How a trunk teaches.
-
-  Attributes:
-    ends: the trunk's layers that end the stages.
-    loss: those of them in the loss, by default.
-    score: those of them in the score, by default.
-    geometry: of both networks.
-    small: how many convolutions each stage of the small cloner has.
-    equal: the channels of those of the equal cloner; the last of each stage are
-      the trunk's.
-  """
-
-  ends: tuple[str, ...]
-  loss: tuple[str, ...]
-  score: tuple[str, ...]
-  geometry: Geometry
-  small: tuple[int, ...]
-  equal: tuple[tuple[int, ...], ...]
-
-  def stages(self, size: str, compared: Sequence[int]):
-    """Channels of a cloner whose maps at the stages `compared` count."""
-    if size == "equal":
-      return self.equal[: compared[-1] + 1]
-    return tuple(
-      (NARROW,) * (self.small[k] - 1)
-      + (self.equal[k][-1] if k in compared else NARROW,)
-      for k in range(compared[-1] + 1)
-    )
-
-
-VGG = Form(
-  BLOCK_ENDS,
-  BLOCK_ENDS[1:],
-  BLOCK_ENDS[2:],
-  Geometry(),
-  small=(2, 2, 3, 3, 3),
-  equal=BLOCKS,
-)
-
-# Ours, in the manner of the paper's cloners. A stage ends where the trunk's map
-# shrinks, or the trunk ends; SqueezeNet's first convolution has stride 2 and no
-# padding, and its pools count a last, incomplete window. To each fire module
-# corresponds one 3x3 convolution; the small cloner has one more at the start.
-_SQUEEZENET_ENDS = ("features.2", "features.5", "features.8", "features.12")
-SQUEEZENET = Form(
-  _SQUEEZENET_ENDS,
-  _SQUEEZENET_ENDS,
-  _SQUEEZENET_ENDS[1:],
-  Geometry(stride=2, padding=0, window=3, ceil_mode=True, pools=3),
-  small=(2, 2, 2, 4),
-  equal=((64,), (128, 128), (256, 256), (384, 384, 512, 512)),
-)
-
-FORMS = {"vgg16": VGG, "squeezenet1_1": SQUEEZENET}
 
 
 def disagreement(clone: jax.Array, target: jax.Array):
@@ -253,23 +118,24 @@ def _scaled(v, low, high):
   return jnp.where(span > 0, jnp.clip(scaled, min=0, max=1), 0)
 
 
+@checked
 def kdad(
   *,
-  trunk: str = "vgg16",
+  trunk: Literal[tuple(FORMS)] = "vgg16",
   weights: str = "imagenet",
-  cloner: str = "small",
+  cloner: Literal["small", "equal"] = "small",
   use_bias: bool = False,
-  loss_layers: str | None = None,
-  score_layers: str | None = None,
-  lam: float = 0.5,
+  loss_layers: tuple[str, ...] | None = None,
+  score_layers: tuple[str, ...] | None = None,
+  lam: Weight = 0.5,
   direction_only: bool = False,
   normalize: bool = False,
-  learning_rate: float = 1e-3,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-8,
-  map: str = "gradient",
-  map_sigma: float = 4.0,
+  learning_rate: LearningRate = 1e-3,
+  b1: Momentum = 0.9,
+  b2: Momentum = 0.999,
+  eps: Epsilon = 1e-8,
+  map: Literal["gradient", "guided"] = "gradient",
+  map_sigma: Pixels = 4.0,
 ) -> Detector:
   """Makes a KDAD detector; the defaults are the official code's for MVTec AD.
 
@@ -277,16 +143,16 @@ def kdad(
   with the whole VGG-16, 17 with SqueezeNet.
 
   Args:
-    trunk: the teacher, "vgg16" or "squeezenet1_1".
+    trunk: the teacher.
     weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
       (torchvision's published file, downloaded once), or "random".
     cloner: "small", the paper's with 16 channels wherever nothing is compared,
       or "equal", as wide as the teacher.
     use_bias: whether the cloner's convolutions have biases.
-    loss_layers: names of the trunk's layers in the loss, with commas. VGG-16
-      has features.4, 9, 16, 23 and 30 (its pools), by default the last four;
-      SqueezeNet features.2, 5, 8 and 12, by default all. Networks end with the
-      last of them.
+    loss_layers: names of the trunk's layers in the loss. VGG-16 has features.4,
+      9, 16, 23 and 30 (its pools), by default the last four; SqueezeNet
+      features.2, 5, 8 and 12, by default all. Networks end with the last of
+      them.
     score_layers: those of them in the score; by default the last three of the
       trunk, or `loss_layers` if these are given.
     lam: weight of the squared difference.
@@ -308,12 +174,10 @@ def kdad(
     and "mse", the latter without its weight.
 
   Raises:
-    InputError: an unknown choice or layer; from `init`, images of a wrong size,
-      or a weights file that does not fit.
+    InputError: a value out of range, an unknown layer; from `init`, images of a
+      wrong size, or a weights file that does not fit.
   """
-  one_of("trunk", trunk, FORMS)
   form = FORMS[trunk]
-  one_of("cloner", cloner, ("small", "equal"))
   loss = _layers("loss_layers", loss_layers, form.loss, form.ends)
   default = form.score if loss == form.loss else loss
   score = _layers("score_layers", score_layers, default, loss)
@@ -381,35 +245,21 @@ def distillation(
 
   Returns:
     A `Detector`.
-
-  Raises:
-    InputError: as for `kdad`.
   """
-  one_of("map", map, ("gradient", "guided"))
-  if not map_sigma > 0:
-    raise InputError(f"map_sigma={map_sigma} must be positive, in pixels.")
-  if lam < 0:
-    raise InputError(f"lam={lam} must not be negative: it weighs an error.")
 
-  def init(key, batch: Batch) -> State:
+  def init(key, batch: Batch, plan=None) -> State:
     check_square(
       batch["x"].shape,
       smallest,
       "the layers compared",
-      "leave the last ones out of config.detector.loss_layers",
+      "leave the last ones out of loss_layers",
     )
     teacher_key, cloner_key, state_key = jax.random.split(key, 3)
     x = jnp.zeros((1, smallest, smallest, 3), jnp.float32)
-    params, batch_stats = initialize(cloner_key, {"cloner": (cloner, x)})
+    params, collections = initialize(cloner_key, {"cloner": (cloner, x)})
     params["trunk"] = teacher_params(teacher_key)
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=tx.init(params["cloner"]),
-      extras={},
-    )
+    opt_state = tx.init(params["cloner"])
+    return State.new(state_key, params, collections, opt_state, plan)
 
   def pixels(x):
     if normalize:
@@ -437,7 +287,7 @@ def distillation(
   def step(state: State, batch: Batch, draws):
     del draws
     x = pixels(batch["x"])
-    params, running = state.params, state.batch_stats
+    params, running = state.params, state.collections
     targets = jax.lax.stop_gradient(teacher(params["trunk"], x))
     grads, (metrics, stats) = jax.grad(loss_fn, has_aux=True)(
       params["cloner"], x, targets
@@ -446,7 +296,7 @@ def distillation(
     state = state.replace(
       params=params
       | {"cloner": optax.apply_updates(params["cloner"], updates)},
-      batch_stats={
+      collections={
         "cloner": running_average(running["cloner"], stats, momentum=MOMENTUM)
       },
       opt_state=opt_state,
@@ -456,19 +306,19 @@ def distillation(
   # Scoring, by running statistics.
 
   def scores_of(state: State, x, cloner) -> Scores:
-    params, running = state.params, state.batch_stats
+    params, running = state.params, state.collections
     clones = apply_eval(cloner, params["cloner"], running["cloner"], x)
     targets = teacher(params["trunk"], x)
     direction, mse = terms(clones, targets, score_stages)
     parts = {"direction": direction, "mse": mse}
     return Scores(total(direction, mse), None, parts)
 
-  def score_fn(state: State, x, key) -> Scores:
-    del key
+  def score_fn(state: State, x, keys) -> Scores:
+    del keys
     return scores_of(state, pixels(x), cloner)
 
-  def localize(state: State, x, key) -> Scores:
-    del key
+  def localize(state: State, x, keys) -> Scores:
+    del keys
 
     def sum_of_scores(x):
       scores = scores_of(state, x, cloner.clone(guided=map == "guided"))
@@ -482,11 +332,10 @@ def distillation(
   return Detector(init, (phase,), score_fn, localize)
 
 
-def _layers(name, text, default, choices):
-  """The layers that the text names, in the order of the choices."""
-  if text is None:
+def _layers(name, chosen, default, choices):
+  """The chosen layers, in the order of the choices."""
+  if chosen is None:
     return default
-  names = [part.strip() for part in text.split(",")]
-  for layer in names:
+  for layer in chosen:
     one_of(name, layer, choices)
-  return tuple(layer for layer in choices if layer in names)
+  return tuple(layer for layer in choices if layer in chosen)

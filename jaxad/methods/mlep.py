@@ -29,21 +29,23 @@ change the order.
 
 import math
 from fractions import Fraction
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxad.detector import Balance, Batch, Detector, Phase, Scores, State
-from jaxad.errors import InputError, one_of
+from jaxad.detector import Batch, Detector, Phase, Scores, State, Stream
+from jaxad.errors import InputError
+from jaxad.fields import Count, Weight, checked
+from jaxad.layers.augmentation import Augmentation, augmented
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, ConvTranspose, pytorch_uniform
-from jaxad.layers.rotation import draw_rotation, rotate_each
 from jaxad.networks.heads import enlarged_mean
-from jaxad.networks.pyramid import MOMENTUM, PyramidTrunk
+from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
-from jaxad.optim import clipped_adam, descend
+from jaxad.optim import ClippedAdam, descend
 
 # A block of the decoder has half the channels of the one before, but at least
 # this part of those of the features.
@@ -59,10 +61,12 @@ class Decoder(nn.Module):
   Attributes:
     side: of the image.
     channels: of the image.
+    epsilon: of the norms.
   """
 
   side: int
   channels: int = 3
+  epsilon: float = 1e-5
 
   @nn.compact
   def __call__(self, y, train: bool):
@@ -80,7 +84,7 @@ class Decoder(nn.Module):
         kernel_init=pytorch_uniform(16 * width),
         name=f"conv_{k}",
       )(y)
-      y = nn.relu(BatchNorm(name=f"norm_{k}")(y, train))
+      y = nn.relu(BatchNorm(self.epsilon, name=f"norm_{k}")(y, train))
     init = pytorch_uniform(9 * y.shape[-1])
     y = Conv(
       self.channels,
@@ -112,30 +116,17 @@ def hinges(anchor, positive, negative, margin: float, per_sample: bool):
   return hinge.mean(), intra.mean(), inter.mean()
 
 
+@checked
 def mlep(
   *,
-  trunk: str = "resnet18",
-  layer: str | None = None,
-  weights: str = "imagenet",
-  trunk_width: int = 64,
-  trunk_blocks: str = "2,2,2,2",
-  train_norms: bool = True,
-  trunk_dtype: str = "float32",
-  margin: float = 1.0,
-  lam: float = 1.0,
+  trunk: Trunk = Trunk(),
+  margin: Weight = 1.0,
+  lam: Weight = 1.0,
   per_sample_hinge: bool = False,
-  rotation: float = 180.0,
-  score: str = "feature_distance",
-  learning_rate: float = 2e-4,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-8,
-  weight_decay: float = 1e-5,
-  clip_norm: float = 1.0,
-  steps_per_epoch: int = 20,
-  schedule: str = "early",
-  decay_every: int = 10,
-  decay_rate: float = 0.1,
+  augmentation: Augmentation = Augmentation(),
+  score: Literal["feature_distance", "reconstruction"] = "feature_distance",
+  optimizer: ClippedAdam = ClippedAdam(),
+  steps_per_epoch: Count = 20,
 ) -> Detector:
   """Makes an MLEP detector for images; training is that of DRA.
 
@@ -143,31 +134,15 @@ def mlep(
   is made of triplets: B is a multiple of three.
 
   Args:
-    trunk: "resnet18", "squeezenet1_1", "alexnet" or "vgg16".
-    layer: name of the trunk's last layer, as in torchvision; None is its end.
-    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
-      (torchvision's published file, downloaded once), or "random".
-    trunk_width: channels of ResNet's first convolution.
-    trunk_blocks: basic blocks of ResNet's four layers, with commas between.
-    train_norms: whether the trunk's batch norms normalise by the batch. Without
-      it they stay as loaded, while all weights are trained.
-    trunk_dtype: "float32" or "bfloat16", the trunk's arithmetic.
+    trunk: what gives the feature maps.
     margin: m, in mean squared units of the features.
     lam: weight of the margin term.
     per_sample_hinge: one hinge a triplet, not one of the batch.
-    rotation: training images are turned by up to so many degrees.
-    score: "feature_distance" or "reconstruction".
-    learning_rate: of Adam, in the first epochs.
-    b1: Adam's decay of the first moment.
-    b2: Adam's decay of the second moment.
-    eps: Adam's epsilon, outside the root.
-    weight_decay: coupled L2 on every parameter.
-    clip_norm: the gradient's global norm is cut to this; 0 does not cut.
+    augmentation: of training images.
+    score: the distance to the mean of normal features, or the error of the
+      reconstruction.
+    optimizer: of all parameters.
     steps_per_epoch: updates in an epoch.
-    schedule: of the learning rate: "early", "late" or "constant", see
-      `optim.step_decay`.
-    decay_every: epochs between two falls of the learning rate.
-    decay_rate: the factor.
 
   Returns:
     A `Detector` with one phase, "triplets", which ends with the mean feature
@@ -175,84 +150,55 @@ def mlep(
     by distance before. `Scores.map` is the chosen term before its mean.
 
   Raises:
-    InputError: an unknown choice; from `init`, images or weights that do not
+    InputError: a value out of range; from `init`, images or weights that do not
       fit, or folded norms that cannot be trained; from a step, a batch that is
       no multiple of three.
   """
-  one_of("score", score, ("feature_distance", "reconstruction"))
-  net = PyramidTrunk(
-    trunk,
-    layer,
-    weights,
-    trunk_width,
-    trunk_blocks,
-    1,
-    train_norms,
-    trunk_dtype,
-  )
-  net.check()
-  tx = clipped_adam(
-    learning_rate,
-    b1,
-    b2,
-    eps,
-    weight_decay,
-    clip_norm,
-    steps_per_epoch=steps_per_epoch,
-    schedule=schedule,
-    decay_every=decay_every,
-    decay_rate=decay_rate,
-  )
+  trunk.check()
+  decoder_of = lambda x: Decoder(x.shape[1], epsilon=trunk.norm_epsilon)
 
-  def init(key, batch: Batch) -> State:
+  def init(key, batch: Batch, plan=None) -> State:
     trunk_key, decoder_key, state_key = jax.random.split(key, 3)
     x = normalize(batch["x"][:1])
-    trunk_params, trunk_stats = net.init(trunk_key, x.shape)
-    y = jax.eval_shape(
-      lambda x: net.features(trunk_params, trunk_stats, x, False)[0][0], x
-    )
+    of_trunk = trunk.init(trunk_key, x.shape)
+    y = jax.eval_shape(lambda x: trunk.features(*of_trunk, x, False)[0][0], x)
     y = jnp.zeros(y.shape, jnp.float32)
-    decoder = Decoder(x.shape[1])
-    params, batch_stats = initialize(decoder_key, {"decoder": (decoder, y)})
-    params["trunk"], batch_stats["trunk"] = trunk_params, trunk_stats
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=tx.init(params),
-      extras={"prototype": y[0]},
+    params, collections = initialize(
+      decoder_key, {"decoder": (decoder_of(x), y)}
+    )
+    params["trunk"], collections["trunk"] = of_trunk
+    opt_state = optimizer.transformation(plan).init(params)
+    return State.new(
+      state_key, params, collections, opt_state, plan, prototype=y[0]
     )
 
   def features(state, x):
     """Feature maps [B, h, w, C] of images, by running statistics."""
-    running = state.batch_stats["trunk"]
-    params = state.params["trunk"]
-    maps, _ = net.features(params, running, normalize(x), train=False)
-    return maps[0]
+    params, collections = state.params["trunk"], state.collections["trunk"]
+    return trunk.features(params, collections, normalize(x), train=False)[0][0]
 
   # Training.
 
   def draw(key, batch: Batch):
-    return {"degrees": draw_rotation(key, len(batch["x"]), rotation)}
+    return {"augmentation": augmentation.draw(key, len(batch["x"]))}
 
   def step(state: State, batch: Batch, draws):
-    x = normalize(rotate_each(batch["x"], draws["degrees"]))
+    x = normalize(augmented(batch["x"], draws["augmentation"]))
     n, rest = divmod(len(x), 3)
     if rest:
       raise InputError(
-        f"MLEP takes triplets, got a batch of {len(x)}; set "
-        "config.train.batch_size to a multiple of 3."
+        f"a batch of {len(x)}: expected a multiple of 3, MLEP takes triplets."
       )
-    decoder, running = Decoder(x.shape[1]), state.batch_stats
+    decoder, running = decoder_of(x), state.collections
     # Without anomalies the last third is normal too, and there is no margin.
     active = (batch["label"][2 * n :] != 0).all()
 
     def loss_fn(params):
       # One pass of [anchors; positives; negatives]: norms see all of them.
-      maps, stats = net.features(params["trunk"], running["trunk"], x, True)
-      y = maps[0]
-      x_hat, passed = apply_train(decoder, params["decoder"], y)
+      (y,), of_trunk = trunk.features(
+        params["trunk"], running["trunk"], x, train=True
+      )
+      x_hat, written = apply_train(decoder, params["decoder"], y)
       hinge, intra, inter = hinges(
         y[:n], y[n : 2 * n], y[2 * n :], margin, per_sample_hinge
       )
@@ -261,46 +207,32 @@ def mlep(
       pred = error[:n].mean() + error[n : 2 * n].mean()
       loss = pred + lam * jnp.where(active, hinge, 0)
       terms = {"pred": pred, "margin": hinge, "intra": intra, "inter": inter}
-      return loss, (
-        terms | {"loss": loss},
-        {
-          "trunk": net.fold(running["trunk"], stats),
-          "decoder": running_average(
-            running["decoder"], passed, momentum=MOMENTUM
-          ),
-        },
+      of_decoder = running_average(
+        running["decoder"], written, momentum=trunk.norm_momentum
       )
+      return loss, (terms, {"trunk": of_trunk, "decoder": of_decoder})
 
-    params, opt_state, (terms, running), norm = descend(
-      tx, loss_fn, state.params, state.opt_state
-    )
-    state = state.replace(
-      params=params, batch_stats=running, opt_state=opt_state
-    )
-    return state, terms | {"gradient_norm": norm}
+    return descend(optimizer.transformation(state.plan), loss_fn, state)
 
   @jax.jit
-  def normal_sum(state, batch: Batch):
-    normal = batch["weight"] * (batch["label"] == 0)
-    total = jnp.einsum("b,bhwc->hwc", normal, features(state, batch["x"]))
-    return total, normal.sum()
+  def feature_sum(state, batch: Batch):
+    y = features(state, batch["x"])
+    total = jnp.einsum("b,bhwc->hwc", batch["weight"], y)
+    return total, batch["weight"].sum()
 
   def fit(state: State, batches) -> State:
     """The mean feature map of the normal images."""
-    parts = [normal_sum(state, batch) for batch in batches]
+    parts = [feature_sum(state, batch) for batch in batches]
     total, count = (sum(part) for part in zip(*parts, strict=True))
     return state.replace(extras={"prototype": total / count})
 
   # Scoring.
 
-  def score_fn(state: State, x, key) -> Scores:
-    del key
+  def score_fn(state: State, x, keys) -> Scores:
+    del keys
     y = features(state, x)
     x_hat = apply_eval(
-      Decoder(x.shape[1]),
-      state.params["decoder"],
-      state.batch_stats["decoder"],
-      y,
+      decoder_of(x), state.params["decoder"], state.collections["decoder"], y
     )
     distance = ((y - state.extras["prototype"]) ** 2).mean(-1)
     error = ((x_hat - normalize(x)) ** 2).mean(-1)
@@ -310,14 +242,19 @@ def mlep(
       parts[score], enlarged_mean([terms[score]], x.shape[1]), parts
     )
 
+  endless = lambda rows, **fields: Stream(rows, order="endless", **fields)
   phase = Phase(
     "triplets",
     step,
     draw,
+    (
+      endless("normal", share=Fraction(2, 3)),
+      endless("anomalous", share=Fraction(1, 3), required=False),
+    ),
+    steps_per_epoch=steps_per_epoch,
     fit=fit,
     full_batches=True,
-    balance=Balance(
-      Fraction(2, 3), steps_per_epoch, needs_anomalies=False, multiple=3
-    ),
+    multiple=3,
+    scorable=False,
   )
   return Detector(init, (phase,), score_fn)

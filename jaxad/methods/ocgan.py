@@ -28,12 +28,22 @@ the code have it; its printed algorithm has the other label.
 """
 
 import functools
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import InputError, one_of
+from jaxad.fields import (
+  Count,
+  LearningRate,
+  Momentum,
+  Positive,
+  Range,
+  Share,
+  Weight,
+  checked,
+)
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import image_noise, standardize
 from jaxad.losses import binary_cross_entropy as bce
@@ -52,7 +62,7 @@ def novelty(networks: dict, state: State, x, noisy) -> Scores:
     noisy: the images that are reconstructed; x where no noise is wanted.
   """
   run = lambda name, *args: apply_eval(
-    networks[name], state.params[name], state.batch_stats[name], *args
+    networks[name], state.params[name], state.collections[name], *args
   )
   reconstruct = lambda x: run("decoder", run("encoder", x), None)
   judge = lambda x: -run("visual", x).mean((1, 2, 3))
@@ -66,22 +76,23 @@ def novelty(networks: dict, state: State, x, noisy) -> Scores:
   return Scores(parts["reconstruction"], error.mean(-1), parts)
 
 
+@checked
 def ocgan(
   *,
-  variant: str = "paper",
-  depth: int = 3,
-  latent_dim: int = 16,
-  width: int = 64,
-  width_d: int = 8,
-  lam: float | None = None,
-  noise_std: float | None = None,
+  variant: Literal["paper", "released"] = "paper",
+  depth: Annotated[int, Range(1, 8)] = 3,
+  latent_dim: Count = 16,
+  width: Count = 64,
+  width_d: Count = 8,
+  lam: Weight | None = None,
+  noise_std: Weight | None = None,
   test_noise: bool = False,
-  mining_steps: int | None = None,
-  mining_rate: float = 2.0,
-  warm_up: float = 0.75,
-  learning_rate: float = 2e-4,
-  b1: float = 0.5,
-  b2: float = 0.999,
+  mining_steps: Count | None = None,
+  mining_rate: Positive = 2.0,
+  warm_up: Share = 0.75,
+  learning_rate: LearningRate = 2e-4,
+  b1: Momentum = 0.5,
+  b2: Momentum = 0.999,
 ) -> Detector:
   """Makes an OCGAN detector.
 
@@ -100,7 +111,7 @@ def ocgan(
     test_noise: whether scores see noisy images too, as the authors' do.
     mining_steps: gradient steps of a search; None is 5, released 1.
     mining_rate: their length.
-    warm_up: part of the training before mining begins.
+    warm_up: part of the training before mining begins; 1 does without.
     learning_rate: of all players' Adam.
     b1: Adam's decay of the first moment.
     b2: Adam's decay of the second moment.
@@ -111,20 +122,13 @@ def ocgan(
     authors compare.
 
   Raises:
-    InputError: an unknown variant, a wrong number; from `init`, images of a
-      wrong size.
+    InputError: a value out of range; from `init`, images of a wrong size.
   """
-  one_of("variant", variant, ("paper", "released"))
   paper = variant == "paper"
   given = lambda value, otherwise: otherwise if value is None else value
   lam = given(lam, 10.0 if paper else 500.0)
   noise_std = given(noise_std, 0.2**0.5 if paper else 0.02)
   mining_steps = given(mining_steps, 5 if paper else 1)
-  if mining_steps < 1 or not 0 <= warm_up <= 1:
-    raise InputError(
-      f"mining_steps={mining_steps}, warm_up={warm_up}: expected 1 or more, "
-      "and a fraction (1 to do without mining)."
-    )
   adam = adam_l2 if paper else adam_hat
   players = ("encoder", "decoder", "visual", "latent", "classifier")
   game = Game(**{name: adam(learning_rate, b1, b2) for name in players})
@@ -134,12 +138,12 @@ def ocgan(
     make_networks, depth, latent_dim, width, width_d, paper
   )
 
-  def init(key, batch: Batch) -> State:
+  def init(key, batch: Batch, plan=None) -> State:
     x = standardize(batch["x"][:1])
     z = jnp.zeros(latent_shape(x), x.dtype)
     nets = networks(x.shape[-1])
     params_key, state_key = jax.random.split(key)
-    params, batch_stats = initialize(
+    params, collections = initialize(
       params_key,
       {
         "encoder": (nets["encoder"], x),
@@ -150,15 +154,9 @@ def ocgan(
       },
     )
     if not paper:  # a naming rule of the code zeroes the running variances too
-      batch_stats = jax.tree.map(jnp.zeros_like, batch_stats)
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=game.init(params),
-      extras={},
-    )
+      collections = jax.tree.map(jnp.zeros_like, collections)
+    opt_state = game.init(params)
+    return State.new(state_key, params, collections, opt_state, plan)
 
   def latent_shape(x):
     side = feature_sides(x.shape[1], depth)[-1]
@@ -256,7 +254,7 @@ def ocgan(
       nets[name], params[name], *args
     )
     params, opt_state = state.params, state.opt_state
-    running = state.batch_stats
+    running = state.collections
 
     if paper:
       # The discriminators see the latents from which mining starts.
@@ -313,14 +311,14 @@ def ocgan(
       for name, each in passes.items()
     }
     state = state.replace(
-      params=params, opt_state=opt_state, batch_stats=running
+      params=params, opt_state=opt_state, collections=running
     )
     return state, terms | found
 
   # Scoring.
 
-  def score_fn(state: State, x, key) -> Scores:
-    del key
+  def score_fn(state: State, x, keys) -> Scores:
+    del keys
     noise = noise_std * image_noise(x) if test_noise else 0.0
     x = standardize(x)
     return novelty(networks(x.shape[-1]), state, x, x + noise)

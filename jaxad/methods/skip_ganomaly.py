@@ -20,12 +20,23 @@ Where paper and official code differ, the default is the code:
                                                 here (`noise`)
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import one_of
+from jaxad.detector import Batch, Detector, Official, Phase, Scores, State
+from jaxad.evaluation.thresholds import above_min_max
+from jaxad.fields import (
+  Count,
+  LearningRate,
+  Momentum,
+  Positive,
+  Share,
+  Weight,
+  checked,
+)
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import standardize
 from jaxad.losses import binary_cross_entropy
@@ -57,23 +68,24 @@ class Discriminator(nn.Module):
     return logit.reshape(-1), f
 
 
+@checked
 def skip_ganomaly(
   *,
-  latent_dim: int = 100,
-  width: int = 64,
-  width_d: int = 64,
-  adversarial_weight: float = 1.0,
-  contextual_weight: float = 50.0,
-  latent_weight: float = 1.0,
-  d_lat_sign: int = 1,
-  noise: float = 0.0,
-  reinit_below: float = 1e-5,
-  lam: float = 0.9,
+  latent_dim: Count = 100,
+  width: Count = 64,
+  width_d: Count = 64,
+  adversarial_weight: Weight = 1.0,
+  contextual_weight: Weight = 50.0,
+  latent_weight: Weight = 1.0,
+  d_lat_sign: Literal[1, 0, -1] = 1,
+  noise: Weight = 0.0,
+  reinit_below: Weight = 1e-5,
+  lam: Share = 0.9,
   mean: float = 0.5,
-  std: float = 0.5,
-  learning_rate: float = 2e-4,
-  b1: float = 0.5,
-  b2: float = 0.999,
+  std: Positive = 0.5,
+  learning_rate: LearningRate = 2e-4,
+  b1: Momentum = 0.5,
+  b2: Momentum = 0.999,
 ) -> Detector:
   """Makes a Skip-GANomaly detector; the defaults are the official code's.
 
@@ -105,9 +117,8 @@ def skip_ganomaly(
     of the pixels.
 
   Raises:
-    InputError: another sign; from `init`, images of a wrong size.
+    InputError: a value out of range; from `init`, images of a wrong size.
   """
-  one_of("d_lat_sign", d_lat_sign, (1, 0, -1))
   generator = UNet(width)
   discriminator = Discriminator(latent_dim, width_d)
   game = Game(
@@ -115,22 +126,16 @@ def skip_ganomaly(
     discriminator=adam_l2(learning_rate, b1, b2),
   )
 
-  def init(key, batch: Batch) -> State:
+  def init(key, batch: Batch, plan=None) -> State:
     x = standardize(batch["x"][:1], mean, std)
     check_images(x.shape, smallest=32)
     params_key, state_key = jax.random.split(key)
-    params, batch_stats = initialize(
+    params, collections = initialize(
       params_key,
       {"generator": (generator, x), "discriminator": (discriminator, x)},
     )
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=state_key,
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=game.init(params),
-      extras={},
-    )
+    opt_state = game.init(params)
+    return State.new(state_key, params, collections, opt_state, plan)
 
   # Training.
 
@@ -200,7 +205,7 @@ def skip_ganomaly(
         x,
       )
     }
-    running = state.batch_stats
+    running = state.collections
     running = {
       "generator": running_average(
         running["generator"], g_stats, momentum=MOMENTUM
@@ -211,7 +216,7 @@ def skip_ganomaly(
       ),
     }
     state = state.replace(
-      params=params, opt_state=opt_state, batch_stats=running
+      params=params, opt_state=opt_state, collections=running
     )
     return state, g_terms | d_terms
 
@@ -226,11 +231,11 @@ def skip_ganomaly(
     score = lam * parts["reconstruction"] + (1 - lam) * parts["latent"]
     return Scores(score, difference.mean(-1), parts)
 
-  def score_fn(state: State, x, key) -> Scores:
-    del key
+  def score_fn(state: State, x, keys) -> Scores:
+    del keys
     x = standardize(x, mean, std)
     g, d = (
-      (state.params[name], state.batch_stats[name])
+      (state.params[name], state.collections[name])
       for name in ("generator", "discriminator")
     )
     x_hat = apply_eval(generator, *g, x)
@@ -238,8 +243,8 @@ def skip_ganomaly(
     _, f_hat = apply_eval(discriminator, *d, x_hat)
     return scores_of(x, x_hat, f, f_hat)
 
-  def official_score(state: State, x, key) -> Scores:
-    del key
+  def official_score(state: State, x, keys) -> Scores:
+    del keys
     x = standardize(x, mean, std)
     x_hat, _ = apply_train(generator, state.params["generator"], x)
     d = state.params["discriminator"]
@@ -248,4 +253,5 @@ def skip_ganomaly(
     return scores_of(x, x_hat, f, f_hat)
 
   phase = Phase("gan", step, draw, full_batches=True)
-  return Detector(init, (phase,), score_fn, official_score=official_score)
+  official = Official(official_score, above_min_max)
+  return Detector(init, (phase,), score_fn, official=official)

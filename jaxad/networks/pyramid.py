@@ -1,27 +1,34 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Images at several scales, and a trunk that is trained on all of them."""
 
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxad.errors import InputError, one_of
+from jaxad.errors import InputError, under
+from jaxad.fields import Epsilon, Momentum, Range
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import check_square
 from jaxad.networks import resnet
 from jaxad.networks.trunk import (
+  TRUNKS,
   feature_channels,
   make_trunk,
   minimum_size,
   trunk_variables,
 )
-from jaxad.networks.variables import apply_eval, apply_train, initialize
+from jaxad.networks.variables import (
+  apply_eval,
+  apply_train,
+  divided,
+  initialize,
+)
 
-# Weight of the old running statistics; PyTorch's "momentum 0.1".
-MOMENTUM = 0.9
+# Each is half the size of the one before.
+Scales = Annotated[int, Range(1, 8)]
 
 
 def pyramid(x: jax.Array, n_scales: int) -> list[jax.Array]:
@@ -54,60 +61,58 @@ def check_images(
     shape,
     minimum_size(trunk, layer) * 2 ** (n_scales - 1),
     f"trunk {trunk!r} at {n_scales} scales",
-    "lower config.detector.n_scales",
+    "lower n_scales",
   )
 
 
-class PyramidTrunk(NamedTuple):
-  """A trunk that is fine-tuned on an image pyramid.
+class Trunk(NamedTuple):
+  """A trunk that is fine-tuned, on images at one scale or several.
 
   Attributes:
-    name: "alexnet", "squeezenet1_1", "resnet18" or "vgg16".
-    layer: its last layer; None is its end.
-    weights: "imagenet", "random" or the path of a file, see `trunk_variables`.
+    name: which network.
+    layer: its last layer, as torchvision names it; None is its end.
+    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
+      (torchvision's published file, downloaded once), or "random".
     width: channels of ResNet's first convolution; 64 as published.
-    blocks: basic blocks of ResNet's four layers; "2,2,2,2" as published.
-    n_scales: of the pyramid.
+    blocks: basic blocks of ResNet's four layers; two each as published.
     train_norms: whether batch norms normalise by the batch and keep running
-      statistics; else they stay what the weights file made them.
-    dtype: "float32" or "bfloat16", of the trunk's arithmetic; parameters stay
-      float32.
+      statistics; else they stay as loaded, while all weights are trained.
+    norm_momentum: weight of the old running statistics, of all norms that are
+      trained; PyTorch's "momentum 0.1" is 0.9.
+    norm_epsilon: of these norms.
+    dtype: of the trunk's arithmetic; parameters stay float32.
   """
 
-  name: str
-  layer: str | None
-  weights: str
-  width: int
-  blocks: str
-  n_scales: int
-  train_norms: bool
-  dtype: str
+  name: Literal[tuple(TRUNKS)] = "resnet18"
+  layer: str | None = None
+  weights: str = "imagenet"
+  width: Annotated[int, Range(1, 1024)] = resnet.WIDTH
+  blocks: tuple[Annotated[int, Range(1, 100)], ...] = resnet.BLOCKS
+  train_norms: bool = True
+  norm_momentum: Momentum = 0.9
+  norm_epsilon: Epsilon = 1e-5
+  dtype: Literal["float32", "bfloat16"] = "float32"
 
   def check(self) -> None:
-    """Whether the fields make sense.
+    """Whether the fields, each right by its type, fit together.
 
     Raises:
       InputError: they do not.
     """
-    make_trunk(self.name, self.layer)
-    one_of("trunk_dtype", self.dtype, ("float32", "bfloat16"))
-    if self.n_scales < 1:
-      raise InputError(f"n_scales={self.n_scales}: expected 1 or more.")
-    numbers = self.blocks.split(",")
-    if len(numbers) != len(resnet.BLOCKS) or not all(
-      number.strip().isdecimal() and int(number) for number in numbers
-    ):
+    with under("trunk"):
+      make_trunk(self.name, self.layer)
+    if len(self.blocks) != len(resnet.BLOCKS):
       raise InputError(
-        f"trunk_blocks={self.blocks}: expected a number for each of the four "
-        "layers, such as 2,2,2,2."
+        f"trunk.blocks={self.blocks}: expected a number for each of the four "
+        "layers, such as (2, 2, 2, 2).",
+        "trunk.blocks",
       )
-    if self.width < 1:
-      raise InputError(f"trunk_width={self.width}: expected 1 or more.")
-    published = (resnet.WIDTH, resnet.BLOCKS)
-    if self.name != "resnet18" and (self.width, self._blocks()) != published:
+    sizes = self.width, self.blocks
+    if self.name != "resnet18" and sizes != (resnet.WIDTH, resnet.BLOCKS):
       raise InputError(
-        f"trunk_width={self.width}, trunk_blocks={self.blocks}: only the trunk "
-        f"resnet18 has other sizes, not {self.name}; leave them out."
+        f"trunk.width={self.width} with blocks={self.blocks}: only the trunk "
+        f"resnet18 has other sizes, not {self.name}; leave them out.",
+        "trunk.width",
       )
 
   @property
@@ -120,73 +125,77 @@ class PyramidTrunk(NamedTuple):
     published = feature_channels(self.name, self.layer)
     return published * self.width // resnet.WIDTH
 
-  def init(self, key: jax.Array, shape: tuple[int, ...]) -> tuple[dict, dict]:
-    """(params, running statistics) for images of a shape [B, S, S, 3].
+  def init(
+    self, key: jax.Array, shape: tuple[int, ...], n_scales: int = 1
+  ) -> tuple[dict, dict]:
+    """(params, other collections) for images of a shape [B, S, S, 3].
 
     Raises:
       InputError: the images or the weights do not fit, or the weights cannot be
         trained.
     """
-    check_images(shape, self.name, self.layer, self.n_scales)
+    check_images(shape, self.name, self.layer, n_scales)
     if self.weights == "random":
       images = jnp.zeros((1, *shape[1:]), jnp.float32)
       drawn = initialize(key, {"trunk": (self.module, images)})
       return tuple(part["trunk"] for part in drawn)
-    variables = trunk_variables(
-      self.name, self.layer, self.weights, key, **self._sizes()
+    params, collections = divided(
+      trunk_variables(self.name, self.layer, self.weights, key, **self._sizes())
     )
-    running = variables.get("batch_stats", {})
-    if self.train_norms and _is_folded(running):
+    if self.train_norms and _is_folded(collections):
       raise InputError(
-        f"weights {self.weights}: the batch norms of this file are folded into "
-        "its convolutions (all running means are 0 and all variances equal), "
-        "so they have no statistics that training could go on from; keep the "
-        "norms as they are with --config.detector.train_norms=False, or take "
-        "weights with the original norms, such as imagenet."
+        f"trunk.weights={self.weights!r}: the batch norms of this file are "
+        "folded into its convolutions (all running means are 0 and all "
+        "variances equal), so they have no statistics that training could go "
+        "on from; keep the norms as they are with trunk.train_norms=False, or "
+        "take weights with the original norms, such as imagenet.",
+        "trunk.weights",
       )
-    return variables["params"], running
+    return params, collections
 
-  def features(self, params, running, x, train: bool) -> tuple[list, list]:
+  def features(
+    self, params, collections, x, train: bool, n_scales: int = 1
+  ) -> tuple[list, dict]:
     """Feature maps of all scales.
 
     Args:
       params: of the trunk.
-      running: its running statistics.
+      collections: of the trunk.
       x: [B, S, S, 3], ImageNet-normalised.
       train: normalise by the batch (unless `train_norms` is off).
+      n_scales: of the pyramid.
 
     Returns:
-      (maps [B, h, w, C] of x's dtype, the largest first; for each scale the
-      statistics of the batch, or {} where none were taken).
+      (maps [B, h, w, C] of x's dtype, the largest first; the collections, in
+      training after a pass of each scale in this order).
     """
     dtype = jnp.dtype(self.dtype) if self.dtype == "bfloat16" else x.dtype
-    maps, stats = [], []
-    for scale in pyramid(x.astype(dtype), self.n_scales):
+    maps, passes = [], []
+    for scale in pyramid(x.astype(dtype), n_scales):
       if train and self.train_norms:
-        y, batch = apply_train(self.module, params, scale)
+        y, written = apply_train(self.module, params, scale)
+        passes.append(written)
       else:
-        y, batch = apply_eval(self.module, params, running, scale), {}
+        y = apply_eval(self.module, params, collections, scale)
       maps.append(y.astype(x.dtype))
-      stats.append(batch)
-    return maps, stats
-
-  def fold(self, running, stats: list):
-    """The running statistics after one pass of each scale, in their order."""
-    return running_average(running, *filter(None, stats), momentum=MOMENTUM)
-
-  def _blocks(self):
-    return tuple(int(number) for number in self.blocks.split(","))
+    return maps, running_average(
+      collections, *passes, momentum=self.norm_momentum
+    )
 
   def _sizes(self):
-    """Fields of the module; only ResNet has sizes."""
+    """Fields of the module; only ResNet has any."""
     if self.name != "resnet18":
       return {}
-    return {"width": self.width, "blocks": self._blocks()}
+    return {
+      "width": self.width,
+      "blocks": self.blocks,
+      "epsilon": self.norm_epsilon,
+    }
 
 
-def _is_folded(running) -> bool:
+def _is_folded(collections) -> bool:
   """Whether norms only add a bias: no trained network has such statistics."""
-  leaves = jax.tree_util.tree_leaves_with_path(running)
+  leaves = jax.tree_util.tree_leaves_with_path(collections)
   of = lambda name: [v for path, v in leaves if path[-1].key == name]
   means, variances = of("mean"), of("var")
   if not means:

@@ -36,11 +36,13 @@ class ResNet18(nn.Module):
       parameters.
     width: channels of the first convolution and of layer1; 64 is ResNet-18.
     blocks: basic blocks of layer1 to layer4; two each are ResNet-18.
+    epsilon: of the norms.
   """
 
   layer: str = "layer4"
   width: int = WIDTH
   blocks: tuple[int, ...] = BLOCKS
+  epsilon: float = 1e-5
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -62,7 +64,7 @@ class ResNet18(nn.Module):
           x
         )
       elif name == "bn1":
-        x = BatchNorm(name=name)(x, train)
+        x = self._norm(x, name, train)
       elif name == "relu":
         x = nn.relu(x)
       elif name == "maxpool":
@@ -81,13 +83,16 @@ class ResNet18(nn.Module):
     """relu(shortcut + norm(conv(relu(norm(conv(x)))))), [B, h, w, width]."""
     shortcut = x
     y = self._conv(x, width, 3, stride, f"{name}.conv1")
-    y = nn.relu(BatchNorm(name=f"{name}.bn1")(y, train))
+    y = nn.relu(self._norm(y, f"{name}.bn1", train))
     y = self._conv(y, width, 3, 1, f"{name}.conv2")
-    y = BatchNorm(name=f"{name}.bn2")(y, train)
+    y = self._norm(y, f"{name}.bn2", train)
     if stride > 1:
       shortcut = self._conv(x, width, 1, stride, f"{name}.downsample.0")
-      shortcut = BatchNorm(name=f"{name}.downsample.1")(shortcut, train)
+      shortcut = self._norm(shortcut, f"{name}.downsample.1", train)
     return nn.relu(shortcut + y)
+
+  def _norm(self, x, name, train):
+    return BatchNorm(self.epsilon, name=name)(x, train)
 
   def _conv(self, x, features, kernel_size, stride, name):
     padding = kernel_size // 2

@@ -2,13 +2,14 @@
 """The feature extractors by name, their images and their weights."""
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxad.errors import InputError, one_of
+from jaxad.errors import InputError
+from jaxad.fields import check
 from jaxad.layers.images import standardize
 from jaxad.networks import alexnet, resnet, squeezenet, vgg
 from jaxad.pretrained import load_variables, read_tensors
@@ -22,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _LARGEST_MINIMUM = 256
 
 
-class Trunk(NamedTuple):
+class Architecture(NamedTuple):
   """What there is to know of a trunk.
 
   Attributes:
@@ -41,28 +42,28 @@ class Trunk(NamedTuple):
 
 
 TRUNKS = {
-  "alexnet": Trunk(
+  "alexnet": Architecture(
     alexnet.AlexNet,
     "features.12",
     alexnet.LAYERS,
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "7be5be79",
   ),
-  "squeezenet1_1": Trunk(
+  "squeezenet1_1": Architecture(
     squeezenet.SqueezeNet,
     "features.12",
     squeezenet.LAYERS,
     "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
     "b8a52dc0",
   ),
-  "resnet18": Trunk(
+  "resnet18": Architecture(
     resnet.ResNet18,
     "layer4",
     resnet.LAYERS,
     "https://download.pytorch.org/models/resnet18-f37072fd.pth",
     "f37072fd",
   ),
-  "vgg16": Trunk(
+  "vgg16": Architecture(
     vgg.VGG16,
     "features.30",
     vgg.LAYERS,
@@ -84,17 +85,14 @@ def make_trunk(name: str, layer: str | None = None, **sizes) -> nn.Module:
   Raises:
     InputError: no such trunk, or no such layer in it.
   """
-  if name not in TRUNKS:
-    raise InputError(
-      f"trunk={name!r} is not known; it must be one of {', '.join(TRUNKS)}"
-    )
+  check("trunk", name, Literal[tuple(TRUNKS)])
   trunk = TRUNKS[name]
-  if layer is None:
-    layer = trunk.layer
+  layer = trunk.layer if layer is None else layer
   if layer not in trunk.layers:
     raise InputError(
-      f"layer={layer!r} is not in the trunk {name}; it must be one of "
-      f"{', '.join(trunk.layers)}"
+      f"layer={layer!r}: expected a layer of {name}, one of "
+      f"{', '.join(trunk.layers)}.",
+      "layer",
     )
   return trunk.module(layer=layer, **sizes)
 
@@ -210,7 +208,7 @@ def _weights_file(weights, name):
   """The path of weights that have a file."""
   if weights != "imagenet":
     return weights
-  one_of("trunk", name, TRUNKS)
+  check("trunk", name, Literal[tuple(TRUNKS)])
   try:
     return fetch(TRUNKS[name].url, TRUNKS[name].sha256)
   except InputError as error:

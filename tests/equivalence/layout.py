@@ -32,15 +32,17 @@ def conv_transpose_kernel(w):
   return w.transpose(2, 3, 0, 1)
 
 
-def recorded_state(detector, batch, params, batch_stats, precision):
+def recorded_state(detector, batch, params, collections, precision, plan=None):
   """A state before the first step, with these parameters; nothing is drawn."""
-  shapes = jax.eval_shape(detector.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(
+    lambda key, batch: detector.init(key, batch, plan), jax.random.key(0), batch
+  )
   zeros = lambda v: jnp.zeros(v.shape, precision if v.ndim else v.dtype)
   return shapes.replace(
     step=jnp.zeros((), jnp.int32),
     key=jax.random.key(0),
     params=params,
-    batch_stats=batch_stats,
+    collections=collections,
     opt_state=jax.tree.map(zeros, shapes.opt_state),
   )
 

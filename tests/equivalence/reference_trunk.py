@@ -6,7 +6,12 @@ import layout
 import numpy as np
 import optax
 
+from jaxad.detector import Plan
+from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import IMAGENET_MEAN, IMAGENET_STD
+
+# Of the three recorded steps, which are not the end of an epoch.
+PLAN = Plan(batch_size=1, ends=(20, 40), steps_per_epoch=(20, 20))
 
 TRUNK = "feature_extractor.net."
 LEAVES = {
@@ -24,17 +29,17 @@ def pixels(x):
   return x * std + mean
 
 
-def sizes(golden):
-  """Keywords of the factory for the recorded trunk."""
-  return {
-    "weights": "random",
-    "trunk_width": int(golden["input/cfg_width"]),
-    "trunk_blocks": ",".join(str(n) for n in golden["input/cfg_layers"]),
-  }
+def trunk(golden):
+  """The recorded trunk."""
+  return Trunk(
+    weights="random",
+    width=int(golden["input/cfg_width"]),
+    blocks=tuple(int(n) for n in golden["input/cfg_layers"]),
+  )
 
 
 def layers(arrays, prefix, names=lambda name: name):
-  """(params, running statistics) of the layers below a prefix.
+  """(params, collections) of the layers below a prefix.
 
   Args:
     arrays: in PyTorch's names and layouts.
@@ -55,7 +60,7 @@ def layers(arrays, prefix, names=lambda name: name):
     elif value.ndim == 2:
       name, value = "kernel", value.T
     target.setdefault(names(layer), {})[name] = value
-  return params, running
+  return params, {"batch_stats": running} if running else {}
 
 
 def gradient(opt_state, b1=0.9):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import layout
 import pytest
 import reference_trunk
+from reference_trunk import PLAN
 
 import jaxad
 from jaxad.losses import focal
@@ -30,10 +31,10 @@ def golden(load_golden, method):
 
 
 def tree(arrays):
-  """(params, running statistics)."""
+  """(params, collections)."""
   params, running = reference_trunk.layers(arrays, reference_trunk.TRUNK)
   head, _ = reference_trunk.layers(arrays, "conv.", lambda name: "scoring")
-  return {"trunk": params, "head": head}, running
+  return {"trunk": params, "head": head}, {"trunk": running, "head": {}}
 
 
 @pytest.fixture
@@ -44,12 +45,12 @@ def make(golden, method, precision):
     keywords = {"top_k": float(golden["input/cfg_topk"])} | keywords
     detector = getattr(jaxad, method)(
       n_scales=int(golden["input/cfg_n_scales"]),
-      **reference_trunk.sizes(golden),
+      trunk=reference_trunk.trunk(golden),
       **keywords,
     )
     x = reference_trunk.pixels(golden["input/images"][0])
     state = layout.recorded_state(
-      detector, {"x": x}, *tree(golden.group(arrays)), precision
+      detector, {"x": x}, *tree(golden.group(arrays)), precision, PLAN
     )
     return detector, state
 
@@ -67,7 +68,7 @@ def test_three_steps(golden, make, method, close):
       "x": reference_trunk.pixels(golden["input/images"][k]),
       "label": golden["input/labels"],
     }
-    draws = {"degrees": None, "prior": prior}
+    draws = {"augmentation": None, "prior": prior}
     state, metrics = step(state, batch, draws)
     close(
       metrics["loss"], golden["loss/train"][k], FORWARD if k == 0 else STEPS
@@ -82,7 +83,7 @@ def test_three_steps(golden, make, method, close):
     if k in (0, 2):
       params, running = tree(golden.group(f"after{k + 1}/"))
       close(state.params, params, STEPS)
-      close(state.batch_stats, running, STEPS)
+      close(state.collections, running, STEPS)
 
 
 def test_forward_and_scores(golden, make, close):

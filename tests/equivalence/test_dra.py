@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import reference_trunk
 from conftest import COMMITTED
+from reference_trunk import PLAN
 from sklearn.metrics import roc_auc_score
 
 import jaxad
 from jaxad import losses
 from jaxad.layers.cutmix import paste
 from jaxad.methods.dra import HEADS, Heads, head_rows
-from jaxad.networks.pyramid import PyramidTrunk, pyramid
+from jaxad.networks.pyramid import pyramid
 from jaxad.networks.variables import apply_eval, apply_train
 from jaxad.optim import step_decay
 
@@ -41,23 +42,24 @@ def golden(load_golden):
 
 
 def tree(arrays):
-  """(params, running statistics)."""
+  """(params, collections)."""
   params, running = {}, {}
   params["trunk"], running["trunk"] = reference_trunk.layers(
     arrays, reference_trunk.TRUNK
   )
-  heads, running["heads"] = {}, {}
+  heads, statistics = {}, {}
   for theirs, ours in LAYERS.items():
-    found, statistics = reference_trunk.layers(
+    found, written = reference_trunk.layers(
       arrays, f"{theirs}.", lambda _, ours=ours: ours
     )
     heads |= found
-    running["heads"] |= statistics
+    statistics |= written.get("batch_stats", {})
   for name in HEADS[1:]:
     heads[name], _ = reference_trunk.layers(
       arrays, f"{name}_head.scoring.", lambda _: "scoring"
     )
   params["heads"] = heads
+  running["heads"] = {"batch_stats": statistics}
   return params, running
 
 
@@ -69,7 +71,7 @@ def make(golden, precision):
     detector = jaxad.dra(
       top_k=float(golden["input/cfg_topk"]),
       n_references=int(golden["input/cfg_nRef"]),
-      **reference_trunk.sizes(golden),
+      trunk=reference_trunk.trunk(golden),
     )
     images, references = (
       reference_trunk.pixels(golden[f"input/{name}"][0])
@@ -77,7 +79,7 @@ def make(golden, precision):
     )
     batch = {"x": images, "reference": references}
     state = layout.recorded_state(
-      detector, batch, *tree(golden.group(arrays)), precision
+      detector, batch, *tree(golden.group(arrays)), precision, PLAN
     )
     return detector, state.replace(extras={"reference": references})
 
@@ -86,7 +88,7 @@ def make(golden, precision):
 
 def test_three_steps(golden, make, close):
   detector, state = make()
-  first, step = state.params, jax.jit(detector.phases[0].step)
+  first, step = state.params, jax.jit(detector.phases[1].step)
   for k in range(3):
     batch = {
       "x": reference_trunk.pixels(golden["input/images"][k]),
@@ -120,15 +122,15 @@ def test_three_steps(golden, make, close):
       np.testing.assert_allclose(bias, want, atol=reach)
       close(got, params, STEPS)
       # The statistics take the bias up.
-      running_mean = running["heads"]["norm"]["mean"]
-      got_mean = state.batch_stats["heads"]["norm"]["mean"]
+      running_mean = running["heads"]["batch_stats"]["norm"]["mean"]
+      got_mean = state.collections["heads"]["batch_stats"]["norm"]["mean"]
       np.testing.assert_allclose(
         got_mean, running_mean, atol=reach + STEPS * np.abs(running_mean).max()
       )
-      close(state.batch_stats["trunk"], running["trunk"], STEPS)
+      close(state.collections["trunk"], running["trunk"], STEPS)
       close(
-        state.batch_stats["heads"]["norm"]["var"],
-        running["heads"]["norm"]["var"],
+        state.collections["heads"]["batch_stats"]["norm"]["var"],
+        running["heads"]["batch_stats"]["norm"]["var"],
         STEPS,
       )
 
@@ -136,17 +138,7 @@ def test_three_steps(golden, make, close):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_forward(golden, close, mode):
   params, running = tree(golden.group("param/"))
-  sizes = reference_trunk.sizes(golden)
-  net = PyramidTrunk(
-    "resnet18",
-    None,
-    "random",
-    sizes["trunk_width"],
-    sizes["trunk_blocks"],
-    n_scales=2,
-    train_norms=True,
-    dtype="float32",
-  )
+  net = reference_trunk.trunk(golden)
   head = Heads(float(golden["input/cfg_topk"]))
   n = int(golden["input/cfg_nRef"])
   images = np.concatenate(
@@ -159,7 +151,9 @@ def test_forward(golden, close, mode):
   @jax.jit
   def forward(x):
     train = mode == "train"
-    maps, _ = net.features(params["trunk"], running["trunk"], x, train)
+    maps, _ = net.features(
+      params["trunk"], running["trunk"], x, train, n_scales=2
+    )
     if train:
       scores = [
         apply_train(head, params["heads"], y[n:], y[:n])[0] for y in maps
@@ -223,7 +217,7 @@ def test_criteria(golden, close):
     "bce": (0, 1, "bce", "bce"),
   }
   for name, (mean, std, value_key, gradient_key) in cases.items():
-    loss = losses.criterion(name).loss
+    loss = losses.Criterion(name).loss
     value, gradient = jax.value_and_grad(
       lambda z, loss=loss, m=mean, s=std: loss(z, y_true, m, s).mean()
     )(jnp.asarray(golden["input/dev_y_pred"]))

@@ -15,10 +15,10 @@ import layout
 import pytest
 
 import jaxad
-from jaxad.evaluation import min_max
+from jaxad.evaluation.thresholds import min_max
 from jaxad.layers.batch_norm import running_average
 from jaxad.methods.ganomaly import Generator
-from jaxad.metrics import image_auroc
+from jaxad.evaluation.metrics import image_auroc
 from jaxad.networks.dcgan import Encoder
 from jaxad.networks.variables import apply_eval, apply_train
 

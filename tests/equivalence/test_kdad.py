@@ -20,7 +20,7 @@ from jaxad.methods.kdad import (
   distillation,
   gradient_map,
 )
-from jaxad.metrics import image_auroc
+from jaxad.evaluation.metrics import image_auroc
 from jaxad.networks.variables import apply_eval, apply_train
 from jaxad.networks.vgg import BLOCK_ENDS, VGG16
 from jaxad.optim import adam_l2

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import reference_trunk
+from reference_trunk import PLAN
 
 import jaxad
 from jaxad.methods.saoe import uniformity
@@ -26,10 +27,10 @@ def golden(load_golden):
 
 
 def tree(arrays):
-  """(params, running statistics)."""
+  """(params, collections)."""
   params, running = reference_trunk.layers(arrays, reference_trunk.TRUNK)
   head, _ = reference_trunk.layers(arrays, "scoring.", lambda _: "scoring")
-  return {"trunk": params, "head": head}, running
+  return {"trunk": params, "head": head}, {"trunk": running, "head": {}}
 
 
 @pytest.fixture
@@ -40,11 +41,11 @@ def make(golden, precision):
     detector = jaxad.saoe(
       top_k=float(golden["input/cfg_topk"]),
       oe_weight=float(golden["input/cfg_oe_lambda"]),
-      **reference_trunk.sizes(golden),
+      trunk=reference_trunk.trunk(golden),
     )
     x = reference_trunk.pixels(golden["input/images"][0])
     state = layout.recorded_state(
-      detector, {"x": x}, *tree(golden.group(arrays)), precision
+      detector, {"x": x}, *tree(golden.group(arrays)), precision, PLAN
     )
     return detector, state
 
@@ -60,7 +61,7 @@ def test_three_steps(golden, make, close):
       "outlier": reference_trunk.pixels(golden["input/outlier_images"][k]),
       "label": golden["input/labels"],
     }
-    draws = {"pseudo": None, "degrees": None, "outlier_degrees": None}
+    draws = {"pseudo": None, "augmentation": None, "outlier": None}
     state, metrics = step(state, batch, draws)
     terms = ("loss", "cross_entropy", "outlier_exposure")
     recorded = golden["loss/train_total_ce_oe"][k]
@@ -76,7 +77,7 @@ def test_three_steps(golden, make, close):
     if k in (0, 2):
       params, running = tree(golden.group(f"after{k + 1}/"))
       close(state.params, params, STEPS)
-      close(state.batch_stats, running, STEPS)
+      close(state.collections, running, STEPS)
 
 
 def test_forward(golden, make, close):

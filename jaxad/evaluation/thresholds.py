@@ -8,7 +8,7 @@ were held out of training. An example is anomalous where `score > threshold`.
 import numpy as np
 
 from jaxad.errors import InputError
-from jaxad.metrics import check_finite
+from jaxad.evaluation.metrics import check_finite
 
 # What `value` is where it is not given; `max` has none.
 DEFAULTS = {"quantile": 0.95, "max": None, "sigma": 3.0, "kde": 0.05}
@@ -105,3 +105,22 @@ def _kde_upper_quantile(scores, tail):
     else:
       high = middle
   return float(high)
+
+
+def min_max(score: np.ndarray) -> np.ndarray:
+  """Scores scaled to [0, 1] over the set they come from; all 0 where equal.
+
+  For display, and for figures of authors who threshold scaled scores: the
+  scaled score of an example depends on all others.
+  """
+  score = np.asarray(score)
+  spread = score.max() - score.min()
+  return (score - score.min()) / (spread if spread > 0 else 1)
+
+
+def above_min_max(score: np.ndarray) -> np.ndarray:
+  """[N] bool, where the `min_max` of a whole test set is 0.2 or more.
+
+  The rule of GANomaly's paper and code (Akcay et al., ACCV 2018).
+  """
+  return min_max(score) >= 0.2

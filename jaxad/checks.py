@@ -1,0 +1,104 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Whether the fields of a run fit each other, and what is said before it."""
+
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from jaxad.config import build_detector
+from jaxad.detector import Detector, State
+from jaxad.errors import InputError
+from jaxad.evaluation.thresholds import threshold
+from jaxad.networks.trunk import weights_digest
+from jaxad.provenance import device
+from jaxad.splits import Splits
+
+
+def checked_detector(config) -> Detector:
+  """The detector of a configuration whose fields fit each other and it.
+
+  Raises:
+    InputError: they do not.
+  """
+  detector = build_detector(config)
+  threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
+  if config.eval.select == "best_on_test" and not config.eval.every:
+    raise InputError(
+      "config.eval.select=best_on_test needs config.eval.every, the epochs "
+      "between two evaluations."
+    )
+  trained = [phase for phase in detector.phases if phase.step is not None]
+  if config.eval.every and not any(phase.scorable for phase in trained):
+    raise InputError(
+      f"config.eval.every={config.eval.every}: {config.method} cannot score "
+      f"before the end of its phase {trained[-1].name!r}; leave it out."
+    )
+  if config.train.cached_views and detector.embed is None:
+    raise InputError(
+      f"config.train.cached_views={config.train.cached_views}: "
+      f"{config.method} has no frozen features to cache; set it to 0."
+    )
+  if config.eval.nearest_neighbour and not config.train.cached_views:
+    raise InputError(
+      "config.eval.nearest_neighbour compares cached features: set "
+      "config.train.cached_views."
+    )
+  if config.eval.protocol == "official" and detector.official is None:
+    raise InputError(
+      "config.eval.protocol=official: the authors' test code of "
+      f"{config.method} is the standard protocol; leave it out."
+    )
+  return detector
+
+
+def check_labels(config, label: np.ndarray) -> None:
+  """What chooses by AUROC needs both classes.
+
+  Raises:
+    InputError: the test has one alone.
+  """
+  chosen = {"select": "best_on_test", "protocol": "official"}
+  for name, value in chosen.items():
+    if config.eval[name] == value and len(set(label)) < 2:
+      raise InputError(
+        f"config.eval.{name}={value} needs normal and anomalous test images; "
+        "leave it out."
+      )
+
+
+def weights_of(config) -> str | None:
+  """SHA-256 of the trunk's weights file; None for random ones, or no trunk."""
+  fields = config.detector
+  if "weights" in fields:
+    return weights_digest(fields.weights, fields.trunk)
+  trunk = fields.get("trunk")
+  return weights_digest(trunk.weights, trunk.name) if trunk else None
+
+
+def announce(
+  config, images: Splits, state: State, workdir: pathlib.Path
+) -> None:
+  """Says on stderr what is about to be trained on what."""
+  name = "/".join(filter(None, [config.data.name, config.data.subset]))
+  size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  train, test = images.data.train.label, images.data.test.label
+  anomalous, labelled = int(test.sum()), int((train == 1).sum())
+  held_out = len(images.normal.label) if images.held_out else 0
+  lines = [
+    f"{config.method} on {name}, {device()}, {size:,} parameters",
+    f"{len(train)} training images"
+    + (f" ({labelled} of them labelled anomalies), " if labelled else ", ")
+    + f"{held_out} held out, {len(test) - anomalous} normal and {anomalous} "
+    "anomalous test images",
+    f"writing to {workdir}",
+  ]
+  # Where a trunk is fine-tuned, its weights are a group of their own.
+  if config.detector.get("weights") == "random":
+    lines.append(
+      "NOTE: the frozen trunk has random weights, which detects far less than "
+      "a pretrained one; remedy: --config.detector.weights=imagenet (downloads "
+      "once) or the path of a weights file."
+    )
+  print("\n".join(lines), file=sys.stderr, flush=True)

@@ -1,0 +1,50 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Devices: one code path from one CPU to many hosts.
+
+Batches are sharded over a mesh axis `data`, the state is replicated, and losses
+and batch statistics are those of the global batch.
+"""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def data_mesh() -> Mesh:
+  """All devices along one axis, `data`."""
+  # Explicit axes, the default of make_mesh, reject ordinary code.
+  return jax.make_mesh(
+    (jax.device_count(),), ("data",), axis_types=(AxisType.Auto,)
+  )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """Every device has the whole."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def divided(mesh: Mesh, axis: int = 0) -> NamedSharding:
+  """The devices share an axis."""
+  return NamedSharding(mesh, PartitionSpec(*(None,) * axis, "data"))
+
+
+def put(sharding: NamedSharding, value: np.ndarray) -> jax.Array:
+  """A host array on the devices.
+
+  Args:
+    sharding: of the result.
+    value: the whole where it is replicated, else this process's part.
+  """
+  return jax.make_array_from_process_local_data(sharding, value)
+
+
+def local_columns(n: int) -> slice:
+  """This process's part of n entries that the devices share."""
+  part = n // jax.process_count()
+  first = jax.process_index() * part
+  return slice(first, first + part)
+
+
+def on_cpu() -> bool:
+  """Whether XLA:CPU does the work."""
+  return jax.default_backend() == "cpu"

@@ -1,0 +1,142 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Figures of a scored test set, each kind by one function of all that is known.
+
+An evaluator takes an `Evaluation` and returns what it adds to `results.json`;
+an empty dict where it does not apply.
+"""
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+from jaxad.data.examples import Examples
+from jaxad.detector import Scores
+from jaxad.evaluation import metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """A test set with its scores.
+
+  Attributes:
+    test: the test split.
+    scores: of it; `map` where pixel figures are wanted.
+    threshold: a score above it is called anomalous.
+    seen_kinds: the kinds of anomaly that training saw.
+    features: cached features [N, V, D] of training and test, or None.
+  """
+
+  test: Examples
+  scores: Scores
+  threshold: float
+  seen_kinds: Collection[str] = ()
+  features: tuple[np.ndarray, np.ndarray] | None = None
+
+  @property
+  def predicted(self) -> np.ndarray:
+    """[N] bool, what is called anomalous."""
+    return self.scores.image > self.threshold
+
+
+def image_figures(found: Evaluation) -> dict:
+  """Threshold-free figures of image scores, None where undefined."""
+  label, score = found.test.label, found.scores.image
+  f1, f1_threshold = metrics.f1_max(label, score) or (None, None)
+  return {
+    "image_auroc": metrics.image_auroc(label, score),
+    "image_average_precision": metrics.average_precision(label, score),
+    "f1_max": f1,
+    "f1_max_threshold": f1_threshold,
+  }
+
+
+def threshold_figures(found: Evaluation) -> dict:
+  """Rates at the threshold, None where a class is missing."""
+  label, predicted = found.test.label, found.predicted
+  rate = lambda chosen: (
+    float(predicted[chosen].mean()) if chosen.any() else None
+  )
+  return {
+    "threshold": found.threshold,
+    "true_positive_rate": rate(label == 1),
+    "false_positive_rate": rate(label == 0),
+  }
+
+
+def kind_figures(found: Evaluation) -> dict:
+  """Image AUROC by kinds of anomaly, against all normal images.
+
+  Returns:
+    {} if training saw none; else `image_auroc_seen` and `image_auroc_unseen`,
+    None where the test has no such kind, and `image_auroc_by_kind`.
+  """
+  seen = set(found.seen_kinds)
+  if not seen:
+    return {}
+  kind, label = np.asarray(found.test.kind), found.test.label
+
+  def auroc(kinds):
+    rows = (label == 0) | np.isin(kind, list(kinds))
+    return metrics.image_auroc(label[rows], found.scores.image[rows])
+
+  kinds = sorted(set(kind[label == 1].tolist()))
+  return {
+    "image_auroc_seen": auroc(seen),
+    "image_auroc_unseen": auroc(set(kinds) - seen),
+    "image_auroc_by_kind": {name: auroc([name]) for name in kinds},
+  }
+
+
+def part_figures(found: Evaluation) -> dict:
+  """Image AUROC of each term of a score, and of scores that were not chosen.
+
+  A term that is subtracted, such as DRA's "holistic", is near 0 where it is
+  good.
+  """
+  parts = found.scores.parts
+  aurocs = {
+    name: metrics.image_auroc(found.test.label, part)
+    for name, part in parts.items()
+  }
+  return {"image_auroc_by_part": aurocs} if parts else {}
+
+
+def pixel_figures(found: Evaluation) -> dict:
+  """Pixel AUROC and AUPRO and their resolution, None without masks or maps."""
+  mask, pixel_map = found.test.mask, found.scores.map
+  if mask is None or pixel_map is None:
+    names = ("pixel_auroc", "pixel_aupro", "pixel_resolution")
+    return dict.fromkeys(names)
+  return {
+    "pixel_auroc": metrics.pixel_auroc(mask, pixel_map),
+    "pixel_aupro": metrics.aupro(mask, pixel_map),
+    "pixel_resolution": list(mask.shape[1:]),
+  }
+
+
+def neighbour_figures(found: Evaluation) -> dict:
+  """Image AUROC of the distance to the nearest training feature.
+
+  The mean over the views of an example; the baseline that a density model of
+  the same features has to beat.
+  """
+  if found.features is None:
+    return {}
+  train, test = found.features
+  neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute")
+  neighbours.fit(train.reshape(-1, train.shape[-1]))
+  distance, _ = neighbours.kneighbors(test.reshape(-1, test.shape[-1]))
+  score = distance.reshape(test.shape[:2]).mean(1)
+  auroc = metrics.image_auroc(found.test.label, score)
+  return {"nearest_neighbour_auroc": auroc}
+
+
+ALWAYS = (
+  image_figures,
+  threshold_figures,
+  kind_figures,
+  part_figures,
+  pixel_figures,
+)

@@ -1,0 +1,180 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Scoring a split: batches of one shape, and a key for each example."""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxad import distributed
+from jaxad.data.examples import Examples
+from jaxad.detector import Detector, Scores, State
+
+# Batches on their way at a time; what is on the devices is bounded by it.
+IN_FLIGHT = 2
+
+
+class Scorer:
+  """Scores splits with one detector; every program is compiled once.
+
+  What is drawn for an example comes from the key and the example's id alone:
+  its scores are the same, to rounding, in any batch and among any others.
+
+  Args:
+    detector: what scores.
+    batch_size: rounded up to a multiple of the devices.
+    key: typed PRNG key.
+  """
+
+  def __init__(self, detector: Detector, batch_size: int, key: jax.Array):
+    self._detector, self.key = detector, key
+    devices = jax.device_count()
+    self._batch_size = -(-batch_size // devices) * devices
+    self._mesh = distributed.data_mesh()
+
+  def scores(
+    self, state: State, examples: Examples, with_maps: bool = False
+  ) -> Scores:
+    """Scores a split in its order, maps in the same pass.
+
+    Args:
+      state: of the detector.
+      examples: images, or features from `embed`.
+      with_maps: fill `Scores.map`, by `localize` where a detector has it.
+
+    Returns:
+      `Scores` of NumPy arrays; `image` is [N] float32.
+    """
+    search = self._detector.search
+    if search is not None and distributed.on_cpu():
+      score = self._searching(with_maps)
+    else:
+      score = self._scoring(with_maps)
+    scores = self._over_batches(score, state, examples)
+    return self._finished(scores) if self._detector.finish else scores
+
+  def embed(
+    self, state: State, examples: Examples, views: int | None = None
+  ) -> Examples:
+    """Replaces images by their frozen features, x [N, V, D] float32.
+
+    Args:
+      state: of the detector.
+      examples: images.
+      views: random views of each example, as in training; None for the views
+        that scoring uses.
+    """
+    if views is None:
+      x = self._over_batches(self._embedding(False), state, examples)
+      return dataclasses.replace(examples, x=x)
+    passes, found = [], 0
+    while found < views:
+      y = self._over_batches(
+        self._embedding(True), state, examples, purpose=len(passes)
+      )
+      passes.append(y)
+      found += y.shape[1]
+    x = np.concatenate(passes, axis=1)[:, :views]
+    return dataclasses.replace(examples, x=x)
+
+  @functools.cached_property
+  def _whole(self):
+    return distributed.replicated(self._mesh)
+
+  @functools.cache  # noqa: B019 (a scorer lives as long as its programs)
+  def _scoring(self, with_maps):
+    score = self._detector.score
+    if with_maps:
+      score = self._detector.localize or score
+
+    def scored(state, x, keys):
+      scores = score(state, x, keys)
+      # What the caller does not take, the compiler leaves out.
+      return scores if with_maps else scores._replace(map=None)
+
+    return jax.jit(scored, out_shardings=self._whole)
+
+  @functools.cache  # noqa: B019
+  def _searching(self, with_maps):
+    """One dispatch a step: convolutions in an XLA:CPU loop are slow."""
+    search = self._detector.search
+    start, step = jax.jit(search.start), jax.jit(search.step)
+
+    @functools.partial(jax.jit, out_shardings=self._whole)
+    def finish(state, x, found):
+      scores = search.finish(state, x, found)
+      return scores if with_maps else scores._replace(map=None)
+
+    def scored(state, x, keys):
+      found = start(state, x, keys)
+      for _ in range(search.n):
+        found = step(state, x, found)
+      return finish(state, x, found)
+
+    return scored
+
+  @functools.cache  # noqa: B019
+  def _embedding(self, train):
+    embed = functools.partial(self._detector.embed, train=train)
+    return jax.jit(embed, out_shardings=self._whole)
+
+  def _over_batches(
+    self, fn: Callable, state, examples: Examples, purpose: int = 0
+  ):
+    """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays."""
+    key = jax.random.fold_in(self.key, purpose)
+    keys_of = jax.jit(jax.vmap(functools.partial(jax.random.fold_in, key)))
+    numbers = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
+    sharding = distributed.divided(self._mesh)
+    columns = distributed.local_columns(self._batch_size)
+    n, waiting, done = len(examples.label), [], []
+    for first in range(0, n, self._batch_size):
+      rows = np.arange(first, first + self._batch_size)
+      rows = np.where(rows < n, rows, first)[columns]
+      x, number = (
+        distributed.put(sharding, value[rows])
+        for value in (examples.x, numbers)
+      )
+      waiting.append(fn(state, x, keys_of(number)))
+      if len(waiting) > IN_FLIGHT:
+        done.append(jax.device_get(waiting.pop(0)))
+    done += jax.device_get(waiting)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *done)
+
+  def _finished(self, scores):
+    """The host's part, example by example."""
+    each = [
+      self._detector.finish(jax.tree.map(lambda v, i=i: v[i], scores))
+      for i in range(len(scores.image))
+    ]
+    return jax.tree.map(lambda *parts: np.stack(parts), *each)
+
+
+def official_scores(
+  detector: Detector, state: State, examples: Examples, batch_size: int, key
+) -> np.ndarray:
+  """Scores a split as the authors' test code does, see `Official`.
+
+  The order is theirs too, since batches matter: normal examples first, nothing
+  shuffled, and the last batch smaller instead of padded.
+
+  Returns:
+    [N] float32, in the order of the split.
+  """
+  order = np.argsort(examples.label, kind="stable")
+  score = _official(detector.official.score)
+  parts = []
+  for k in range(0, len(order), batch_size):
+    x = examples.x[order[k : k + batch_size]]
+    parts.append(score(state, x, jax.random.split(key, len(x))))
+  scores = np.empty(len(order), np.float32)
+  scores[order] = np.concatenate(jax.device_get(parts))
+  return scores
+
+
+@functools.lru_cache(maxsize=8)
+def _official(score):
+  return jax.jit(lambda *args: score(*args).image)

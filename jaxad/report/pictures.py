@@ -1,0 +1,55 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""All that a run shows of its test set."""
+
+import pathlib
+
+import numpy as np
+
+from jaxad.evaluation.evaluators import Evaluation
+from jaxad.report.figures import (
+  extremes,
+  image_sheet,
+  roc_curve,
+  score_histogram,
+)
+from jaxad.report.tables import write_scores
+
+# The sheet shows this many images of either end.
+SHEET_IMAGES = 8
+
+
+def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
+  """Writes `scores.csv` and the figures.
+
+  Args:
+    folder: of the run.
+    found: the scored test.
+    maps_of: examples to their pixel maps, or None to show none.
+  """
+  test, score = found.test, found.scores.image
+  write_scores(
+    folder / "scores.csv", test.id, test.label, score, found.predicted
+  )
+  roc_curve(folder / "roc_curve.png", test.label, score)
+  score_histogram(
+    folder / "score_histogram.png", test.label, score, found.threshold
+  )
+  shown = np.sort(np.concatenate(extremes(score, SHEET_IMAGES)))
+  maps, limits = found.scores.map, None
+  if maps is not None:
+    # One scale for all images of the set, where their maps are known.
+    limits = maps.min(), np.quantile(maps, 0.999)
+    maps = maps[shown]
+  elif maps_of is not None:
+    maps = maps_of(test.take(shown))
+  image_sheet(
+    folder / "images.png",
+    test.x[shown],
+    maps,
+    score[shown],
+    test.label[shown],
+    [test.id[i] for i in shown],
+    None if test.mask is None else test.mask[shown],
+    limits,
+    SHEET_IMAGES,
+  )

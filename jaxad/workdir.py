@@ -1,0 +1,160 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""The folder of a run: one run at a time, of one configuration and one data."""
+
+import csv
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import filelock
+
+from jaxad.config import first_difference
+from jaxad.data.fingerprint import Row, difference, fingerprint
+from jaxad.errors import InputError
+from jaxad.report import tables
+
+# Where content counts, which is compared by its digest.
+PATHS = frozenset(
+  {
+    "config.data.root",
+    "config.data.outlier_root",
+    "config.detector.weights",
+    "config.detector.trunk.weights",
+  }
+)
+
+LOCK = ".lock"
+
+
+class Workdir:
+  """A folder that holds one run, or will.
+
+  Args:
+    path: the folder; made by `begin`.
+    config: of the run, a nested dict.
+    resume: whether it is to hold this run already.
+
+  Raises:
+    InputError: it holds something else, or another process runs in it.
+  """
+
+  def __init__(self, path: pathlib.Path, config: Mapping, resume: bool):
+    self.path, self._config, self._resume = path, config, resume
+    self._lock = filelock.FileLock(path / LOCK, timeout=0)
+    if resume:
+      self._check_config()
+      self._acquire()
+    else:
+      self._check_empty()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._lock.release()
+
+  def check_data(self, rows: Sequence[Row], weights: str | None) -> None:
+    """Whether the data and the weights file are those of the run to resume.
+
+    Args:
+      rows: of the data at hand, see `data.fingerprint`.
+      weights: digest of the weights file, or None.
+
+    Raises:
+      InputError: they are not; the message names an image that differs.
+    """
+    if not self._resume:
+      return
+    found = json.loads((self.path / "config.json").read_text())["fingerprint"]
+    if found["weights"] != weights:
+      raise InputError(
+        f"--resume: the weights file is not that of the run in {self.path} "
+        f"(SHA-256 {found['weights']} there, {weights} here); give the same "
+        "one, or another --workdir."
+      )
+    if found["data"] == fingerprint(rows):
+      return
+    with (self.path / "examples.csv").open(newline="") as file:
+      before = [Row(*row) for row in list(csv.reader(file))[1:]]
+    raise InputError(
+      f"--resume: {difference(before, rows)}; give the data of the run in "
+      f"{self.path}, or start another with another --workdir."
+    )
+
+  def begin(self, rows: Sequence[Row], weights: str | None) -> dict:
+    """Makes the folder, takes it for this process and writes down the run.
+
+    Returns:
+      The fingerprint of the data and the weights.
+    """
+    found = {"data": fingerprint(rows), "weights": weights}
+    if self._resume:
+      return found
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise InputError(
+        f"--workdir {self.path} cannot be made: {error.strerror}."
+      ) from error
+    self._acquire()
+    self._check_empty()
+    with tables.replacing(self.path / "examples.csv", "w", newline="") as file:
+      csv.writer(file).writerows([Row._fields, *rows])
+    config = dict(self._config) | {"fingerprint": found}
+    tables.write_json(self.path / "config.json", config)
+    return found
+
+  def results(self) -> dict | None:
+    """What a finished run found; None where it is not finished."""
+    path = self.path / "results.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+  def _acquire(self):
+    try:
+      self._lock.acquire()
+    except filelock.Timeout as error:
+      raise InputError(
+        f"--workdir {self.path}: another process is at work in it; wait for "
+        "its end, or choose another folder."
+      ) from error
+    except OSError as error:
+      raise InputError(
+        f"--workdir {self.path} cannot be written to: {error.strerror}; "
+        "choose another folder."
+      ) from error
+
+  def _check_empty(self):
+    path = self.path
+    if path.is_dir() and not any(f.name != LOCK for f in path.iterdir()):
+      return
+    if path.exists():
+      raise InputError(
+        f"--workdir {path} is not empty; continue its run with --resume, or "
+        "choose another folder."
+      )
+
+  def _check_config(self):
+    theirs = config_of(self.path)
+    if theirs is None:
+      raise InputError(
+        f"--resume: {self.path} holds no run (no config.json); leave --resume "
+        "out to start one."
+      )
+    if found := first_difference(theirs, dict(self._config), ignore=PATHS):
+      raise InputError(
+        f"--resume: {self.path} is a run of another configuration: {found}; "
+        "give the same one, or another --workdir."
+      )
+
+
+def config_of(path: pathlib.Path) -> dict | None:
+  """The configuration of the run in a folder; None where there is no run."""
+  file = path / "config.json"
+  if not file.is_file():
+    return None
+  try:
+    config = json.loads(file.read_text())
+    config.pop("fingerprint", None)
+    return config
+  except (ValueError, AttributeError) as error:
+    raise InputError(f"{file}: not the config.json of a run.") from error
