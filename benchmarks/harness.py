@@ -300,6 +300,71 @@ def compile_jax(function, *args, donate=()):
   return compiled, time.perf_counter() - start
 
 
+def compile_update(phase, mesh):
+  """`(state, batches) -> (state, metrics)` as jaxad's loop compiles it.
+
+  The batches are stacked, and lie on the devices; the state is donated.
+  """
+  import jax
+  import numpy as np
+
+  from jaxad import feed
+  from jaxad.data import Examples
+
+  # A feed without data gives back the batches that it gets.
+  nothing = Examples(np.zeros(0), np.zeros(0, np.int32), (), (), None)
+  empty = feed.Feed(feed.as_dataset(nothing), mesh, on_device=False)
+  update = feed.compile_update(phase, empty, None)
+  return lambda state, batches: update(state, {}, batches)
+
+
+def training_program(phase, state, batch, steps=1) -> Program:
+  """Steps of one of jaxad's phases on the same batch, in one dispatch."""
+  import jax
+  import jax.numpy as jnp
+
+  from jaxad import distributed
+
+  stacked = jax.tree.map(lambda v: jnp.stack([v] * steps), batch)
+  # The other side has one device too.
+  mesh = jax.sharding.Mesh(jax.devices()[:1], ("data",))
+  # Not aliased: a state may hold one array twice, and buffers are donated.
+  whole = distributed.replicated(mesh)
+  state = jax.device_put(state, whole, may_alias=False)
+  update = compile_update(phase, mesh)
+  compiled, seconds = compile_jax(update, state, stacked, donate=0)
+
+  def run():
+    nonlocal state
+    state, metrics = compiled(state, stacked)
+    jax.block_until_ready((state, metrics))
+
+  return jax_program(run, seconds, steps, len(batch["x"]))
+
+
+def scoring_program(detector, state, x, steps=1) -> Program:
+  """So many times the scores of one batch, by one of jaxad's detectors."""
+  import jax
+
+  keys = jax.random.split(jax.random.key(1), len(x))
+  compiled, seconds = compile_jax(detector.score, state, x, keys)
+
+  def run():
+    jax.block_until_ready([compiled(state, x, keys) for _ in range(steps)])
+
+  return jax_program(run, seconds, steps, len(x))
+
+
+def jax_program(run, seconds, steps=1, items=None) -> Program:
+  """A program of JAX on its first device."""
+  import jax
+
+  device = jax.devices()[0]
+  on_cpu = device.platform == "cpu"
+  name = cpu_name() if on_cpu else device.device_kind
+  return Program(run, seconds, device.platform, name, steps, items)
+
+
 def start_torch(options: Options) -> str:
   """Seed, threads and precision of PyTorch; returns the device to use."""
   import torch

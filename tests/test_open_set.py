@@ -256,8 +256,11 @@ def test_rules_that_a_set_cannot_satisfy():
   dataset = miniature(cut=7, hole=6)
   message = apply(dataset, n_anomalies=7)
   assert "more than half of the 13" in message and "to 6 or less" in message
-  assert "13 of the 13" in apply(dataset, n_anomalies=1, pool=13)
-  assert "by contamination" in apply(dataset, contamination=0.7)
+  message = apply(dataset, n_anomalies=1, pool=13)
+  assert message.startswith("pool=13: 13 of the 13 anomalies would leave")
+  message = apply(dataset, contamination=0.7)
+  assert message.startswith("contamination=0.7: ")
+  assert "of the 13 anomalies would leave the test" in message
   for setting in ("hard", "open"):
     message = apply(dataset, setting=setting, known_class="hol")
     assert "'hol'" in message and "cut, hole" in message
