@@ -40,19 +40,20 @@ def factory(page):
 
 
 def waves(n, seed):
-  """Normal images: stripes of any phase and brightness, uint8."""
+  """Normal images, uint8: stripes of any phase below a band that flickers."""
   rng = np.random.default_rng(seed)
-  phase, light = rng.uniform(0, 2 * np.pi, n), rng.uniform(40, 60, n)
-  columns = np.arange(SIZE)[None, :, None] / 2
-  wave = np.sin(columns + phase[:, None, None]) * light[:, None, None]
-  image = np.broadcast_to(128 + wave[:, None], (n, SIZE, SIZE, 1))
-  return np.uint8(image + rng.normal(0, 4, image.shape))
+  phase = rng.uniform(0, 2 * np.pi, (n, 1, 1, 1))
+  wave = 50 * np.sin(np.arange(SIZE)[:, None] / 2 + phase)
+  image = np.broadcast_to(128 + wave, (n, SIZE, SIZE, 1))
+  image = image + rng.normal(0, 4, image.shape)
+  image[:, :2] += rng.normal(0, 25, (n, 2, SIZE, 1))
+  return np.uint8(np.clip(image, 0, 255))
 
 
 def odd(n, seed):
-  """The same with a bright square, which no stripes have."""
+  """The same with a square on the stripes, which none has."""
   x = waves(n, seed)
-  x[:, 3:7, 3:7] = 255
+  x[:, 5:9, 3:7] = 255
   return x
 
 
@@ -66,8 +67,9 @@ def examples(x):
 def trained(factory):
   """The detector, its first state and its last."""
   # With a last, padded batch.
-  data, detector = examples(waves(44, seed=0)), factory(latent_dim=4)
-  plan = jaxad.make_plan(detector, data, batch_size=16, epochs=100)
+  data = examples(waves(44, seed=0))
+  detector = factory(latent_dim=2, learning_rate=1e-2)
+  plan = jaxad.make_plan(detector, data, batch_size=16, epochs=200)
   first = detector.init(jax.random.key(0), {"x": data.x[:1]}, plan)
   state = jax.tree.map(lambda v: v.copy(), first)
   return detector, first, jaxad.fit(detector, state, data, plan)
@@ -82,48 +84,42 @@ def test_an_odd_image_stands_out(trained):
   detector, _, state = trained
   normal = scores_of(detector, state, waves(20, seed=1))
   anomalous = scores_of(detector, state, odd(20, seed=2))
-  assert anomalous.image.min() > 2 * normal.image.max()
-  # Of normal images, which are not those of the fit, both parts are near 1.
-  for part in normal.parts.values():
-    assert 0.5 < part.mean() < 2
+  assert anomalous.image.min() > 3 * normal.image.max()
+  # Normal images are as far off the plane as those of the fit.
+  assert 0.5 < normal.image.mean() < 2
   # The map shows where.
-  inside = anomalous.map[:, 3:7, 3:7].mean()
-  outside = anomalous.map.sum() - anomalous.map[:, 3:7, 3:7].sum()
-  assert inside > 3 * outside / (20 * (SIZE**2 - 16))
+  square = np.zeros((SIZE, SIZE), bool)
+  square[5:9, 3:7] = True
+  assert anomalous.map[:, square].mean() > 10 * anomalous.map[:, ~square].mean()
 
 
 def test_training_and_the_fit_both_matter(trained):
   detector, first, state = trained
   normal, anomalous = waves(20, seed=1), odd(20, seed=2)
-  lowest = lambda state: (
+  ratio = lambda state: (
     scores_of(detector, state, anomalous).image.min()
     / scores_of(detector, state, normal).image.max()
   )
-  assert lowest(state) > 2 * lowest(first)
-  assert lowest(state) > 1.5 * lowest(state.replace(extras=first.extras))
+  assert ratio(state) > 2 * ratio(first)
+  assert ratio(state) > 2 * ratio(state.replace(extras=first.extras))
 
 
 def test_the_fit_keeps_shapes_and_types(trained):
   _, first, state = trained
   chex.assert_trees_all_equal_shapes_and_dtypes(state, first)
-  assert int(state.phase) == 1 and int(state.step) == 300
+  assert int(state.phase) == 1 and int(state.step) == 600
 
 
-def test_the_fit_is_that_of_the_rows(factory, trained):
+def test_the_fit_is_that_of_the_rows(trained):
   """Against NumPy in float64; 44 rows end in a padded batch."""
-  detector, _, state = trained
+  _, _, state = trained
   x = waves(44, seed=0).reshape(44, -1).astype(np.float64) / 255
   layers = jax.tree.map(np.float64, state.params["autoencoder"])
   affine = lambda x, layer: x @ layer["kernel"] + layer["bias"]
-  z = affine(x, layers["encoder"])
-  error = ((x - affine(z, layers["decoder"])) ** 2).mean()
-  covariance = np.cov(z.T, bias=True) + 1e-6 * np.eye(4)
-  found = state.extras
-  np.testing.assert_allclose(found["mean"], z.mean(0), rtol=1e-5)
-  np.testing.assert_allclose(found["error"], error, rtol=1e-4)
-  np.testing.assert_allclose(
-    found["precision"] @ covariance, np.eye(4), atol=1e-3
-  )
+  x_hat = affine(affine(x, layers["encoder"]), layers["decoder"])
+  want = np.maximum(((x - x_hat) ** 2).mean(0), 1e-4)
+  np.testing.assert_allclose(state.extras["e"].ravel(), want, rtol=1e-4)
+  assert (want > 1e-4).sum() > 20
 
 
 def test_rows_of_weight_zero_change_nothing(trained):
