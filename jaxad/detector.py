@@ -155,8 +155,9 @@ class Phase(NamedTuple):
     steps: in its place, how many steps it takes.
     fit: `(state, batches) -> state`, what is fitted when the steps are done, on
       an iterable of batches {x, weight, label} of one shape, one pass in random
-      order. It runs outside jit, and may jit what it does with a batch. None
-      where there is none.
+      order. It runs outside jit, and may jit what it does with a batch; what
+      it draws comes from `state.key`, which it replaces. None where there is
+      none.
     fit_rows: what a fit sees, as `Stream.rows`.
     full_batches: whether every row of a batch must be an example, because the
       step normalises by the statistics of the batch and cannot leave padding
@@ -246,8 +247,7 @@ class Detector(NamedTuple):
       `score` takes them. `update` and `score` take them in place of `x`, so a
       run may compute them once. None where nothing is frozen.
     finish: `Scores -> Scores` of one example, on the host in NumPy, after
-      `score`; for what does not belong into a compiled program. `map` is None
-      where no maps were asked for. Else None.
+      `score`; for what does not belong into a compiled program. Else None.
     official: how the authors test, if otherwise; else None.
   """
 

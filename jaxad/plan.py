@@ -26,7 +26,7 @@ class Plan(NamedTuple):
   @property
   def steps(self) -> int:
     """Of the whole run."""
-    return self.ends[-1]
+    return self.ends[-1] if self.ends else 0
 
   def start(self, phase: int) -> int:
     """The step at which a phase begins."""

@@ -145,8 +145,9 @@ def test_a_step_is_compiled_once(state, drawn, caplog):
     for message in (record.getMessage() for record in caplog.records)
     if message.startswith("Compiling ")
   )
-  for name in ("start", "step", "finish"):
-    assert compiled[f"jit({name})"] == 1, compiled
+  assert {"jit(start)", "jit(step)", "jit(finish)"} <= compiled.keys()
+  # The keys of examples are made by a program that other tests may have used.
+  assert set(compiled.values()) == {1}, compiled
 
 
 def test_the_search_finds(detector, state, drawn):
