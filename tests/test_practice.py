@@ -346,7 +346,7 @@ def test_too_little_memory(tmp_path, capsys, monkeypatch):
   def too_much(*args, **keywords):
     raise MemoryError
 
-  monkeypatch.setattr(splits.data, "load", too_much)
+  monkeypatch.setattr(splits, "load", too_much)
   arguments = command(tmp_path, tmp_path / "run")
   refused(arguments, capsys, "not enough memory", "batch_size")
 
@@ -364,7 +364,7 @@ def test_ctrl_c_while_reading_promises_nothing(tmp_path, capsys, monkeypatch):
   def interrupted(*args, **keywords):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(splits.data, "load", interrupted)
+  monkeypatch.setattr(splits, "load", interrupted)
   arguments = command(tmp_path, tmp_path / "run")
   assert run.main(arguments) == INTERRUPTED
   said = capsys.readouterr().err
