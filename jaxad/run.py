@@ -122,9 +122,7 @@ def _run(config, detector, folder, images):
       seed=config.seed,
       steps_per_dispatch=train.steps_per_dispatch,
     )
-  init_key, embed_key, score_key = jax.random.split(
-    jax.random.key(config.seed), 3
-  )
+  init_key, score_key = jax.random.split(jax.random.key(config.seed))
   state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
   checks.announce(config, images, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
@@ -134,10 +132,7 @@ def _run(config, detector, folder, images):
   inputs, embed_seconds = images, None
   if train.cached_views:
     began = time.perf_counter()
-    embedder = Scorer(detector, config.eval.batch_size, embed_key)
-    inputs = features.cached(
-      embedder, state, images, train.cached_views, workdir
-    )
+    inputs = features.cached(scorer, state, images, train.cached_views, workdir)
     embed_seconds = time.perf_counter() - began
 
   last, state, train_seconds, official = _trained(

@@ -72,11 +72,9 @@ class Scorer:
       return dataclasses.replace(examples, x=x)
     passes, found = [], 0
     while found < views:
-      y = self._over_batches(
-        self._embedding(True), state, examples, purpose=len(passes)
-      )
-      passes.append(y)
-      found += y.shape[1]
+      fn, number = self._embedding(True), len(passes) + 1
+      passes.append(self._over_batches(fn, state, examples, number))
+      found += passes[-1].shape[1]
     x = np.concatenate(passes, axis=1)[:, :views]
     return dataclasses.replace(examples, x=x)
 
@@ -122,23 +120,25 @@ class Scorer:
     return jax.jit(embed, out_shardings=self._whole)
 
   def _over_batches(
-    self, fn: Callable, state, examples: Examples, purpose: int = 0
+    self, fn: Callable, state, examples: Examples, number: int = 0
   ):
-    """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays."""
-    key = jax.random.fold_in(self.key, purpose)
+    """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays.
+
+    Keys differ by their number: 0 is for scoring, in pixels or in features.
+    """
+    key = jax.random.fold_in(self.key, number)
     keys_of = jax.jit(jax.vmap(functools.partial(jax.random.fold_in, key)))
-    numbers = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
+    names = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
     sharding = distributed.divided(self._mesh)
     columns = distributed.local_columns(self._batch_size)
     n, waiting, done = len(examples.label), [], []
     for first in range(0, n, self._batch_size):
       rows = np.arange(first, first + self._batch_size)
       rows = np.where(rows < n, rows, first)[columns]
-      x, number = (
-        distributed.put(sharding, value[rows])
-        for value in (examples.x, numbers)
+      x, name = (
+        distributed.put(sharding, value[rows]) for value in (examples.x, names)
       )
-      waiting.append(fn(state, x, keys_of(number)))
+      waiting.append(fn(state, x, keys_of(name)))
       if len(waiting) > IN_FLIGHT:
         done.append(jax.device_get(waiting.pop(0)))
     done += jax.device_get(waiting)
