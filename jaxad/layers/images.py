@@ -58,18 +58,18 @@ def check_square(
   if len(shape) != 4 or shape[-1] != 3:
     raise InputError(
       f"the method takes images of 3 channels, got {shape[-1]} in the shape "
-      f"{tuple(shape)}; set config.data.channels=3."
+      f"{tuple(shape)}; set channels=3."
     )
   height, width = shape[1:3]
   if height != width:
     raise InputError(
       f"the method needs square images, got {height} x {width}; set one side "
-      "with config.data.image_size."
+      "with image_size."
     )
   if height < smallest:
     raise InputError(
       f"image_size={height} is too small: {needs} needs at least {smallest}; "
-      f"enlarge config.data.image_size or {remedy}."
+      f"enlarge it or {remedy}."
     )
 
 

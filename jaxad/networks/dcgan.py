@@ -140,5 +140,5 @@ def check_images(shape: tuple[int, ...], smallest: int) -> None:
     raise InputError(
       f"images of shape {'x'.join(map(str, shape[1:]))}: expected square ones "
       f"whose side is a power of two, {smallest} or more; set "
-      "config.data.image_size"
+      "image_size."
     )

@@ -148,8 +148,7 @@ def feature_sides(side: int, depth: int) -> list[int]:
       smallest = 2 ** (depth + 3) - 3
       raise InputError(
         f"images of side {side}: OCGAN of depth {depth} needs {smallest}, or "
-        f"any multiple of {2 ** (depth + 1)} more; set config.data.image_size "
-        "or config.detector.depth"
+        f"any multiple of {2 ** (depth + 1)} more; set image_size or depth."
       )
     sides.append(rest // STRIDE + 1)
   return sides
