@@ -17,7 +17,7 @@ from scipy import ndimage
 
 import jaxad
 from jaxad.data.examples import Examples
-from jaxad.detector import Phase, Plan, State
+from jaxad.detector import Phase, State
 from jaxad.errors import InputError
 from jaxad.evaluation.scoring import Scorer
 from jaxad.layers.augmentation import Augmentation
@@ -35,6 +35,7 @@ from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import make_trunk, normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import ClippedAdam
+from jaxad.plan import Plan
 
 SIZE = 32
 

@@ -10,9 +10,10 @@ import pytest
 
 from jaxad import distributed, feed
 from jaxad.data.examples import Dataset, Examples
-from jaxad.detector import Phase, Plan, Stream
+from jaxad.detector import Phase, Stream
 from jaxad.errors import InputError
 from jaxad.feed import Feed, Indices, as_dataset, columns
+from jaxad.plan import Plan
 from jaxad.seeding import generator
 
 
