@@ -1,9 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The command `jaxad`, also `python -m jaxad`.
 
-jaxad run --config differnet:folder --config.data.root=DIR
-jaxad methods
-jaxad fields differnet
+    jaxad run --config differnet:folder --config.data.root=DIR
+    jaxad methods
+    jaxad fields differnet
+
+A run is `jaxad/run.py`; the rest only reads what can be set.
 """
 
 import argparse

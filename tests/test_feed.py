@@ -284,6 +284,19 @@ def test_labels_are_those_of_the_streams():
   assert sorted(column(batches(found, 6))[:23]) == [*range(23)]
 
 
+def test_outliers_are_rows_of_their_own():
+  streams = Stream(), Stream("outliers", Fraction(1, 2), name="outlier")
+  found = indices(*streams, data=LABELLED)
+  assert found.source("outlier") == "outliers" and found.source("x") == "x"
+  assert not found.labelled
+  epoch = batches(found, 5)
+  assert {batch["outlier"].shape for batch in epoch} == {(2,)}
+  order = generator("p/1", 5, 0).permutation(6)
+  # There are three batches of them in an epoch, from which it goes on.
+  want = np.concatenate([order, order[:4]])
+  np.testing.assert_array_equal(column(epoch, "outlier"), want)
+
+
 # Missing rows.
 
 

@@ -26,8 +26,8 @@ def tensorflow():
   return tf
 
 
-def with_own_threads(dataset, threads: int = 1):
-  """A tf.data set that computes on threads of its own.
+def on_own_thread(dataset):
+  """A tf.data set that computes on a thread of its own.
 
   TensorFlow's own pools are as large as the machine and would compete with
   XLA on a CPU.
@@ -35,27 +35,9 @@ def with_own_threads(dataset, threads: int = 1):
   tf = tensorflow()
   options = tf.data.Options()
   options.deterministic = True
-  options.threading.private_threadpool_size = threads
+  options.threading.private_threadpool_size = 1
   options.threading.max_intra_op_parallelism = 1
   # The tuner is a thread, and the end of every data set can wait a second for
   # the thread's.
   options.autotune.enabled = False
   return dataset.with_options(options)
-
-
-def parallel_map(dataset, function):
-  """Maps over a tf.data set in parallel and in order.
-
-  Args:
-    dataset: a tf.data.Dataset.
-    function: from a tensor to tensors.
-
-  Returns:
-    The mapped data set; as many elements as there are threads, and two more,
-    are computed ahead of their use.
-  """
-  tf = tensorflow()
-  threads = min(16, os.cpu_count() or 1)
-  function = tf.autograph.experimental.do_not_convert(function)
-  mapped = dataset.map(function, num_parallel_calls=threads)
-  return with_own_threads(mapped.prefetch(2), threads)
