@@ -249,9 +249,9 @@ BEST_ON_TEST = (
 )
 
 OFFICIAL = (
-  "NOTE: the official figures normalise by the statistics of each test batch "
-  "and take the best epoch by its AUROC on the test set, as the authors' code "
-  "does; all others do not, and are what to expect of new images."
+  "NOTE: the official figures are those of the authors' test code: their scores "
+  "depend on each test batch, and the best epoch is taken by its AUROC on the "
+  "test set. All others do not, and are what to expect of new images."
 )
 
 

@@ -24,7 +24,9 @@ def assert_same(a, b):
 
 def state_at(step):
   params = {"w": jnp.arange(3.0) + step}
-  state = State.new(jax.random.key(1), params, {}, (jnp.zeros(3),), mean=jnp.zeros(3))
+  state = State.new(
+    jax.random.key(1), params, {}, (jnp.zeros(3),), mean=jnp.zeros(3)
+  )
   return state.replace(step=jnp.int32(step))
 
 

@@ -23,7 +23,7 @@ TITLES = {
   "f1_max": "F1-max",
   "official_image_auroc": "official image AUROC",
   "official_image_auroc_last_epoch": "official image AUROC, last epoch",
-  "official_f1": "official F1 at 0.2",
+  "official_f1": "official F1",
   "pixel_auroc": "pixel AUROC",
   "pixel_aupro": "AUPRO",
   "true_positive_rate": "true positive rate",
