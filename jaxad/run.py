@@ -249,7 +249,7 @@ BEST_ON_TEST = (
 )
 
 OFFICIAL = (
-  "NOTE: the official figures are those of the authors' test code: their scores "
+  "NOTE: the official figures are those of the authors' test code: scores "
   "depend on each test batch, and the best epoch is taken by its AUROC on the "
   "test set. All others do not, and are what to expect of new images."
 )
