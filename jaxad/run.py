@@ -248,9 +248,9 @@ BEST_ON_TEST = (
 )
 
 OFFICIAL = (
-  "NOTE: the official figures normalise by the statistics of each test batch "
-  "and take the best epoch by its AUROC on the test set, as the authors' code "
-  "does; all others do not, and are what to expect of new images."
+  "NOTE: the official figures depend on how the test is cut into batches, and "
+  "take the best epoch by its AUROC on the test set, as the authors' code does; "
+  "all others do not, and are what to expect of new images."
 )
 
 
