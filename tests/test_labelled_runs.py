@@ -203,6 +203,17 @@ def test_variants(method, keywords, folder, outliers, tmp_path):
   assert results["n_train_anomalies"] == 3
   assert results["image_auroc_unseen"] is None
   assert results["image_auroc_seen"] == results["image_auroc"]
+  official = keywords.get("eval_protocol") == "official"
+  assert ("official_image_auroc" in results) == official
+  if official:
+    # By other references; the authors set no threshold.
+    path = tmp_path / "run" / "scores_official.csv"
+    with path.open() as file:
+      rows = list(csv.DictReader(file))
+    found = {row["id"]: float(row["score"]) for row in rows}
+    assert found.keys() == scores_of(tmp_path / "run").keys()
+    assert found != scores_of(tmp_path / "run")
+    assert "predicted" not in rows[0] and "official_f1" not in results
 
 
 def test_a_folder_may_have_its_own_labels(folder, tmp_path, capsys):
