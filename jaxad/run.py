@@ -249,8 +249,8 @@ BEST_ON_TEST = (
 
 OFFICIAL = (
   "NOTE: the official figures depend on how the test is cut into batches, and "
-  "take the best epoch by its AUROC on the test set, as the authors' code does; "
-  "all others do not, and are what to expect of new images."
+  "take the best epoch by its AUROC on the test set, as the authors' code "
+  "does; all others do not, and are what to expect of new images."
 )
 
 
