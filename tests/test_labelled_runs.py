@@ -13,9 +13,6 @@ from PIL import Image
 from jaxad import run
 from jaxad.callbacks import Saving
 from jaxad.cli import INTERRUPTED, USAGE_ERROR
-from jaxad.data.examples import Examples
-from jaxad.detector import Scores
-from jaxad.evaluation.evaluators import Evaluation, part_figures
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -94,21 +91,6 @@ def test_heads_apart(finished):
   parts = results_of(finished)["image_auroc_by_part"]
   assert set(parts) == {"holistic", "seen", "pseudo", "composite"}
   assert all(0 <= auroc <= 1 for auroc in parts.values())
-
-
-def test_figures_of_parts():
-  up = np.arange(4.0)
-
-  def figures(label, parts):
-    n = len(label)
-    test = Examples(up, np.int32(label), ("",) * n, ("",) * n, None)
-    return part_figures(Evaluation(test, Scores(up, None, parts), 0.0))
-
-  found = figures([0, 0, 1, 1], {"up": up, "down": -up, "same": 0 * up})
-  assert found == {"image_auroc_by_part": {"up": 1, "down": 0, "same": 0.5}}
-  assert figures([0, 0, 1, 1], {}) == {}
-  one_class = figures([0, 0, 0, 0], {"up": up})
-  assert one_class == {"image_auroc_by_part": {"up": None}}
 
 
 def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
