@@ -324,7 +324,6 @@ def compile_update(phase, mesh):
 
   The batches are stacked, and lie on the devices; the state is donated.
   """
-  import jax
   import numpy as np
 
   from jaxad import feed
