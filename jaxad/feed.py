@@ -128,8 +128,9 @@ class Indices:
     self._of_outliers = {
       c.stream.name for c in self._columns if c.stream.rows == "outliers"
     }
+    # A step that asks for labels gets them where all are normal, too.
     self.labelled = any(
-      c.stream.name == "x" and c.stream.rows != "normal" for c in self._columns
+      stream.name == "x" and stream.rows != "normal" for stream in phase.streams
     )
 
   def source(self, name: str) -> str:
