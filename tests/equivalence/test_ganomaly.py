@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import layout
 import pytest
-from recording import ADAM, FORWARD, GRADIENT, NORM, STEPS, STORED
+from recording import ADAM, FORWARD, GRADIENT, NORMS, STEPS, STORED
 
 import jaxad
 from jaxad.evaluation.metrics import image_auroc
@@ -26,7 +26,7 @@ TERMS = {
   "err_d_real": "d_real",
   "err_d_fake": "d_fake",
 }
-KEYWORDS = ADAM | NORM
+KEYWORDS = ADAM | NORMS
 KEYWORDS |= {
   "adversarial_weight": "w_adv",
   "contextual_weight": "w_con",
