@@ -145,7 +145,6 @@ def ocgan(
   """
   paper = variant == "paper"
   given = lambda value, otherwise: otherwise if value is None else value
-  depth_d = given(depth_d, depth)
   lam = given(lam, 10.0 if paper else 500.0)
   mse_factor = given(mse_factor, 1.0 if paper else 0.5)
   latent_weight = given(latent_weight, 1.0 if paper else 10.0)
@@ -157,8 +156,8 @@ def ocgan(
   momentum = given(norm_momentum, 0.9 if paper else 0.1)
 
   def networks(channels):
-    sizes = (depth, depth_d, latent_dim, width, width_d)
-    how = (dropout, slope, norm_epsilon)
+    sizes = (depth, latent_dim, width, width_d)
+    how = (depth_d, dropout, slope, norm_epsilon)
     return make_networks(*sizes, paper, channels, *how)
 
   def init(key, batch: Batch, plan=None) -> State:

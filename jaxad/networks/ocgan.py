@@ -148,17 +148,18 @@ def _conv_transpose(features, use_bias, name):
 
 def make_networks(
   depth: int,
-  depth_d: int,
   latent_dim: int,
   width: int,
   width_d: int,
   paper: bool,
   channels: int,
+  depth_d: int | None = None,
   dropout: float = 0.5,
   slope: float = SLOPE,
   epsilon: float = EPSILON,
 ) -> dict:
   """The modules by the names of their players; see `methods/ocgan.py`."""
+  depth_d = depth if depth_d is None else depth_d
   how = (slope, epsilon)
   return {
     "encoder": Encoder(depth, width, latent_dim, paper, *how),
