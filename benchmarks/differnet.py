@@ -103,13 +103,11 @@ def make_jaxad(workload, options):
     # The negative log-likelihood of one image is the loss at its views.
     return jax.grad(lambda x: score(state, x).parts["nll"][0])(x)
 
-  device = jax.devices()[0]
-  name = harness.cpu_name() if device.platform == "cpu" else device.device_kind
   if workload in ("W4", "W5"):
     step = {"W4": score, "W5": pixel_gradient}[workload]
     compiled, seconds = harness.compile_jax(step, state, x)
     run = lambda: jax.block_until_ready(compiled(state, x))
-    return harness.Program(run, seconds, device.platform, name)
+    return harness.jax_program(run, seconds)
 
   compiled, seconds = harness.compile_jax(train, state, x, donate=0)
 
@@ -118,7 +116,7 @@ def make_jaxad(workload, options):
     state, metrics = compiled(state, x)
     jax.block_until_ready((state, metrics))
 
-  return harness.Program(run, seconds, device.platform, name)
+  return harness.jax_program(run, seconds)
 
 
 def make_pytorch(workload, options, compiled=False):

@@ -72,67 +72,47 @@ def make_batch(method, sizes):
 
 def make_detector(workload, options):
   import jaxad
+  from jaxad.layers.augmentation import Augmentation
+  from jaxad.networks.pyramid import Trunk
+  from jaxad.optim import ClippedAdam
 
   method, sizes = setting(workload, options)
-  keywords = {
-    "weights": "random",
-    "trunk_width": sizes.width,
-    "trunk_blocks": ",".join([str(sizes.blocks)] * 4),
-    "trunk_dtype": "bfloat16" if options.bfloat16 else "float32",
-  }
+  trunk = Trunk(
+    weights="random",
+    width=sizes.width,
+    blocks=(sizes.blocks,) * 4,
+    dtype="bfloat16" if options.bfloat16 else "float32",
+  )
+  keywords = {}
   if method == "dra":
     keywords["n_references"] = sizes.references
   if workload != "D5":
-    keywords["rotation"] = 0.0
+    keywords["augmentation"] = Augmentation(rotation=0.0)
     if method == "dra":
       keywords["pseudo"] = "none"
-  return getattr(jaxad, method)(**keywords)
+  # No schedule: it would need a plan, and takes no time.
+  optimizer = ClippedAdam(schedule="constant")
+  return getattr(jaxad, method)(trunk=trunk, optimizer=optimizer, **keywords)
 
 
 def make_jaxad(workload, options):
-  """jaxad's step, as its training loop compiles it."""
+  """jaxad's step, as its training loop compiles it, or its score."""
   import jax
   import jax.numpy as jnp
 
-  from jaxad import training
+  from jaxad import distributed
 
-  device = jax.devices()[0]
-  on_cpu = device.platform == "cpu"
-  name = harness.cpu_name() if on_cpu else device.device_kind
-  steps = 1 if on_cpu else STEPS
-  method, sizes = setting(workload, options)
+  steps = 1 if distributed.on_cpu() else STEPS
   detector = make_detector(workload, options)
-  batch = jax.tree.map(jnp.asarray, make_batch(method, sizes))
+  batch = make_batch(*setting(workload, options))
+  batch = jax.tree.map(jnp.asarray, batch)
   state = detector.init(jax.random.key(0), batch)
-
   if workload == "D3":
-    x, key = batch["x"], jax.random.key(1)
-    compiled, seconds = harness.compile_jax(detector.score, state, x, key)
-
-    def run():
-      jax.block_until_ready([compiled(state, x, key) for _ in range(steps)])
-
-  else:
-    batch["weight"] = jnp.ones(sizes.batch)
-    if workload == "D5":
-      # The step makes pseudo anomalies of normal images by itself.
-      batch["label"] = jnp.where(batch["label"] == 1, 1, 0)
-    stacked = jax.tree.map(lambda v: jnp.stack([v] * steps), batch)
-    # The other side has one device too.
-    mesh = jax.sharding.Mesh([device], ("data",))
-    # Not aliased: a state may hold one array twice, and buffers are donated.
-    state = jax.device_put(state, training.replicated(mesh), may_alias=False)
-    update = training.compile_update(detector.phases[0], mesh)
-    compiled, seconds = harness.compile_jax(update, state, stacked, donate=0)
-
-    def run():
-      nonlocal state
-      state, metrics = compiled(state, stacked)
-      jax.block_until_ready((state, metrics))
-
-  return harness.Program(
-    run, seconds, device.platform, name, steps, sizes.batch
-  )
+    return harness.scoring_program(detector, state, batch["x"], steps)
+  if workload == "D5":
+    # The step makes pseudo anomalies of normal images by itself.
+    batch["label"] = jnp.where(batch["label"] == 1, 1, 0)
+  return harness.training_program(detector.phases[-1], state, batch, steps)
 
 
 def make_model(workload, options):

@@ -99,50 +99,20 @@ def make_detector(method, sizes):
 
 
 def make_jaxad(workload, options):
-  """jaxad's step, as its training loop compiles it."""
+  """jaxad's step, as its training loop compiles it, or its score."""
   import jax
   import jax.numpy as jnp
 
-  from jaxad import training
+  from jaxad import distributed
 
-  device = jax.devices()[0]
-  on_cpu = device.platform == "cpu"
-  name = harness.cpu_name() if on_cpu else device.device_kind
-  method, sizes, steps = setting(workload, options, on_cpu)
+  method, sizes, steps = setting(workload, options, distributed.on_cpu())
   detector = make_detector(method, sizes)
-  x = jnp.asarray(make_images(sizes))
-  state = detector.init(jax.random.key(0), {"x": x})
-
-  if workload not in TRAINING:
-    key = jax.random.key(1)
-    compiled, seconds = harness.compile_jax(detector.score, state, x, key)
-
-    def run():
-      jax.block_until_ready([compiled(state, x, key) for _ in range(steps)])
-
-  else:
-    batch = {
-      "x": x,
-      "weight": jnp.ones(sizes.batch),
-      "label": jnp.zeros(sizes.batch, jnp.int32),
-    }
-    stacked = jax.tree.map(lambda v: jnp.stack([v] * steps), batch)
-    # The other side has one device too.
-    mesh = jax.sharding.Mesh([device], ("data",))
-    # Not aliased: a state may hold one array twice, and buffers are donated.
-    state = jax.device_put(state, training.replicated(mesh), may_alias=False)
+  batch = {"x": jnp.asarray(make_images(sizes))}
+  state = detector.init(jax.random.key(0), batch)
+  if workload in TRAINING:
     phase = detector.phases[1 if workload == "G4" else 0]
-    update = training.compile_update(phase, mesh)
-    compiled, seconds = harness.compile_jax(update, state, stacked, donate=0)
-
-    def run():
-      nonlocal state
-      state, metrics = compiled(state, stacked)
-      jax.block_until_ready((state, metrics))
-
-  return harness.Program(
-    run, seconds, device.platform, name, steps, sizes.batch
-  )
+    return harness.training_program(phase, state, batch, steps)
+  return harness.scoring_program(detector, state, batch["x"], steps)
 
 
 def make_pytorch(workload, options, compiled=False):

@@ -34,7 +34,7 @@ import platform
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 # The implementation that the others are compared with, and the one that only
@@ -104,7 +104,6 @@ def main(
     costs: arithmetic and traffic of the full-size workloads.
   """
   args = _parse(description, workloads)
-  load = os.getloadavg()[0]
   options = Options(args.small, args.tf32, args.bfloat16)
   _set_environment(args)
   if importlib.util.find_spec("torch") is None:
@@ -112,9 +111,7 @@ def main(
     implementations = _select(implementations, lambda n: n == "jaxad")
   elif not args.compiled:
     implementations = _select(implementations, lambda n: n != COMPILED)
-  if args.small:
-    print("--small: reduced sizes; the numbers compare with no others.")
-  print(f"load average at the start: {load:.1f} on {os.cpu_count()} threads")
+  print_conditions(args.small)
   rows, rates = [], None
   for workload in args.workloads:
     new, device, name = _measure(
@@ -126,14 +123,18 @@ def main(
       for row in new:
         row |= _efficiency(row["median_ms"] / 1000, costs[workload], rates)
     if not rows:
-      print(_machine(name, options), end="\n\n")
-      print(_line(dict(zip(new[0], new[0], strict=True))))
+      precision = "tf32" if args.tf32 else "float32"
+      if args.bfloat16:
+        precision += ", trunk bfloat16"
+      libraries = ("jax", "jaxlib", "torch")
+      print(machine(name, libraries, precision), end="\n\n")
+      print(line(dict(zip(new[0], new[0], strict=True))))
     rows += new
     for row in new:
-      print(_line(row), flush=True)
+      print(line(row), flush=True)
     # After each workload: what was measured survives an interrupt.
     if args.json:
-      _write_json(args.json, rows)
+      write_json(args.json, rows)
   if rates:
     print(
       f"\nmeasured: {rates.flops / 1e12:.1f} Tflop/s in a matrix product, "
@@ -141,7 +142,10 @@ def main(
     )
 
 
-def _parse(description, workloads):
+def make_parser(
+  description: str, workloads: Mapping[str, str]
+) -> argparse.ArgumentParser:
+  """The command line of every benchmark: --workloads, --json and --small."""
   listing = "\n".join(f"  {name}  {text}" for name, text in workloads.items())
   parser = argparse.ArgumentParser(
     description=f"{description}\n\nworkloads:\n{listing}",
@@ -162,10 +166,17 @@ def _parse(description, workloads):
     return path
 
   add = parser.add_argument
-  add("--workloads", type=names, default=list(workloads), metavar="W1,W3")
-  add("--repeats", type=int, default=5, help="steps to take the median of")
+  example = ",".join(list(workloads)[::2][:2])
+  add("--workloads", type=names, default=list(workloads), metavar=example)
   add("--json", type=file, metavar="FILE", help="write the rows to FILE")
   add("--small", action="store_true", help="reduced sizes, a quick check")
+  return parser
+
+
+def _parse(description, workloads):
+  parser = make_parser(description, workloads)
+  add = parser.add_argument
+  add("--repeats", type=int, default=5, help="steps to take the median of")
   add("--compiled", action="store_true", help="torch.compile as well")
   add("--device", choices=("auto", "cpu"), default="auto")
   add("--tf32", action="store_true", help="TF32 products, both libraries")
@@ -174,6 +185,14 @@ def _parse(description, workloads):
   if args.repeats < 1:
     parser.error("--repeats must be at least 1")
   return args
+
+
+def print_conditions(small: bool) -> None:
+  """What the numbers are to be read with."""
+  if small:
+    print("--small: reduced sizes; the numbers compare with no others.")
+  load = os.getloadavg()[0]
+  print(f"load average at the start: {load:.1f} on {os.cpu_count()} threads")
 
 
 def _set_environment(args):
@@ -300,6 +319,76 @@ def compile_jax(function, *args, donate=()):
   return compiled, time.perf_counter() - start
 
 
+def compile_update(phase, mesh):
+  """`(state, batches) -> (state, metrics)` as jaxad's loop compiles it.
+
+  The batches are stacked, and lie on the devices; the state is donated.
+  """
+  import numpy as np
+
+  from jaxad import feed
+  from jaxad.data import Examples
+
+  # A feed without data gives back the batches that it gets.
+  nothing = Examples(np.zeros(0), np.zeros(0, np.int32), (), (), None)
+  empty = feed.Feed(feed.as_dataset(nothing), mesh, on_device=False)
+  update = feed.compile_update(phase, empty, None)
+  return lambda state, batches: update(state, {}, batches)
+
+
+def training_program(phase, state, batch, steps=1) -> Program:
+  """Steps of one of jaxad's phases on the same batch, in one dispatch."""
+  import jax
+  import jax.numpy as jnp
+
+  from jaxad import distributed
+
+  stacked = jax.tree.map(lambda v: jnp.stack([v] * steps), batch)
+  # The other side has one device too.
+  mesh = jax.sharding.Mesh(jax.devices()[:1], ("data",))
+  # Not aliased: a state may hold one array twice, and buffers are donated.
+  whole = distributed.replicated(mesh)
+  state = jax.device_put(state, whole, may_alias=False)
+  update = compile_update(phase, mesh)
+  compiled, seconds = compile_jax(update, state, stacked, donate=0)
+
+  def run():
+    nonlocal state
+    state, metrics = compiled(state, stacked)
+    jax.block_until_ready((state, metrics))
+
+  return jax_program(run, seconds, steps, len(batch["x"]))
+
+
+def scoring_program(detector, state, x, steps=1) -> Program:
+  """So many times the scores of one batch, by one of jaxad's detectors."""
+  import jax
+
+  keys = jax.random.split(jax.random.key(1), len(x))
+  compiled, seconds = compile_jax(detector.score, state, x, keys)
+
+  def run():
+    jax.block_until_ready([compiled(state, x, keys) for _ in range(steps)])
+
+  return jax_program(run, seconds, steps, len(x))
+
+
+def jax_program(run, seconds, steps=1, items=None) -> Program:
+  """A program of JAX on its first device."""
+  import jax
+
+  platform = jax.devices()[0].platform
+  return Program(run, seconds, platform, device_name(), steps, items)
+
+
+def device_name() -> str:
+  """Model of JAX's first device."""
+  import jax
+
+  device = jax.devices()[0]
+  return cpu_name() if device.platform == "cpu" else device.device_kind
+
+
 def start_torch(options: Options) -> str:
   """Seed, threads and precision of PyTorch; returns the device to use."""
   import torch
@@ -376,21 +465,17 @@ def _efficiency(seconds, parts, rates):
   }
 
 
-def _machine(device_name, options):
+def machine(device: str, libraries: Iterable[str], precision: str) -> str:
   """One line on what the numbers were measured with."""
-  libraries = ["jax", "jaxlib", "torch"]
   versions = [f"python {platform.python_version()}"]
   for library in libraries:
     try:
       versions.append(f"{library} {importlib.metadata.version(library)}")
     except importlib.metadata.PackageNotFoundError:
       versions.append(f"no {library}")
-  precision = "tf32" if options.tf32 else "float32"
-  if options.bfloat16:
-    precision += ", trunk bfloat16"
   return "; ".join(
     [
-      f"{device_name}, {os.cpu_count()} CPU threads",
+      f"{device}, {os.cpu_count()} CPU threads",
       ", ".join(versions),
       precision,
     ]
@@ -413,6 +498,12 @@ _FORMATS = {
   "median_ms": ".2f",
   "cpu_ms": ".2f",
   "compile_s": ".1f",
+  "devices": "d",
+  "loop_ms": ".2f",
+  "bare_ms": ".2f",
+  "lost_percent": ".1f",
+  "loop_cpu_ms": ".2f",
+  "bare_cpu_ms": ".2f",
   "ratio_to_pytorch": ".2f",
   "items_per_s": ".0f",
   "gflops": ".0f",
@@ -420,7 +511,7 @@ _FORMATS = {
 }
 
 
-def _line(row):
+def line(row: dict) -> str:
   """A row, or the names of its columns, as one line of the table."""
   cells = []
   for name, value in row.items():
@@ -435,7 +526,8 @@ def _line(row):
   return "  ".join(cells)
 
 
-def _write_json(path, rows):
+def write_json(path: pathlib.Path, rows: list[dict]) -> None:
+  """Writes all rows; what stood there before stays until they are."""
   temporary = path.with_name(f"{path.name}.{os.getpid()}")
   temporary.write_text(json.dumps(rows, indent=2) + "\n")
   temporary.replace(path)

@@ -1,11 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """DevNet for images (Pang et al., arXiv 2108.00462).
 
-    python -m jaxad.run --config configs/devnet.py
+    python -m jaxad.run --config devnet
 
 trains on the embedded `textures` with ten labelled defects.
 
-    python -m jaxad.run --config configs/devnet.py:mvtec_ad/screw \
+    python -m jaxad.run --config devnet:mvtec_ad/screw \
         --config.data.root=/path/to/mvtec_ad
 
 is the official setting, for a GPU: 448 px, 1000 updates of 48 images. The AUROC

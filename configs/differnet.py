@@ -1,12 +1,12 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """DifferNet (Rudolph et al., WACV 2021, arXiv 2008.12577).
 
-    python -m jaxad.run --config configs/differnet.py
+    python -m jaxad.run --config differnet
 
 trains on the embedded `textures` set with a random trunk and cached views, in
 about two minutes on two CPU cores.
 
-    python -m jaxad.run --config configs/differnet.py:mvtec_ad/bottle \
+    python -m jaxad.run --config differnet:mvtec_ad/bottle \
         --config.data.root=/path/to/mvtec_ad
 
 is the paper's setting, for a GPU: 448 px, three scales, 192 epochs of new
@@ -18,9 +18,7 @@ from jaxad import config as configs
 
 
 def get_config(preset=None):
-  config = configs.base("differnet")
-  config.data.name, _, subset = (preset or "textures").partition("/")
-  config.data.subset = subset or None
+  config = configs.base("differnet", preset)
   if config.data.name == "textures":
     return embedded(config)
   config.data.image_size = 448

@@ -1,11 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """FLOS, DevNet with the focal loss (Lin et al., ICCV 2017, arXiv 1708.02002).
 
-    python -m jaxad.run --config configs/flos.py
+    python -m jaxad.run --config flos
 
 trains on the embedded `textures` with ten labelled defects.
 
-    python -m jaxad.run --config configs/flos.py:mvtec_ad/screw \
+    python -m jaxad.run --config flos:mvtec_ad/screw \
         --config.data.root=/path/to/mvtec_ad
 
 is the official setting, for a GPU: 448 px, 1000 updates of 48 images. The AUROC

@@ -1,25 +1,23 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """GANomaly (Akcay et al., ACCV 2018, arXiv 1805.06725).
 
-    python -m jaxad.run --config configs/ganomaly.py
+    python -m jaxad.run --config ganomaly
 
 trains on nine of the ten embedded `digits` and finds the tenth.
 
-    python -m jaxad.run --config configs/ganomaly.py:mnist/2 \
+    python -m jaxad.run --config ganomaly:mnist/2 \
         --config.data.root=/path/to/mnist
 
 is the official setting: 32 px, 15 epochs, the class of the preset anomalous.
 Add `--config.eval.protocol=official` for the authors' figures beside the honest
-ones. A folder of images of one's own: `configs/ganomaly.py:folder`.
+ones. A folder of images of one's own: `--config ganomaly:folder`.
 """
 
 from jaxad import config as configs
 
 
 def get_config(preset=None):
-  config = configs.base("ganomaly")
-  config.data.name, _, subset = (preset or "digits/0").partition("/")
-  config.data.subset = subset or None
+  config = configs.base("ganomaly", preset, default="digits/0")
   config.data.protocol = "leave_one_out"
   config.data.image_size = 32
   config.train.epochs = 15

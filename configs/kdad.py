@@ -1,13 +1,13 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """KDAD (Salehi et al., CVPR 2021, arXiv 2011.11108).
 
-    python -m jaxad.run --config configs/kdad.py
+    python -m jaxad.run --config kdad
 
 trains on the embedded `textures` with a random VGG-16 as the teacher, in about
 a minute on two CPU cores: image AUROC 0.990 (0.969 after 20 epochs, 0.982 after
 30), pixel AUROC 0.932.
 
-    python -m jaxad.run --config configs/kdad.py:mvtec_ad/bottle \
+    python -m jaxad.run --config kdad:mvtec_ad/bottle \
         --config.data.root=/path/to/mvtec_ad
 
 is the paper's setting, for a GPU: 128 px, 601 epochs of batches of 64.
@@ -25,9 +25,7 @@ ONE_CLASS = ("mnist", "fashion_mnist", "cifar10")
 
 
 def get_config(preset=None):
-  config = configs.base("kdad")
-  config.data.name, _, subset = (preset or "textures").partition("/")
-  config.data.subset = subset or None
+  config = configs.base("kdad", preset)
   config.data.channels = 3
   config.train.drop_remainder = True
   config.train.batch_size = 64
@@ -40,7 +38,7 @@ def get_config(preset=None):
   if config.data.name != "mvtec_ad":
     # Such sets may have fewer than 64 normal images.
     config.train.batch_size = 16
-  elif subset == "toothbrush":
+  elif config.data.subset == "toothbrush":
     # 60 images; the official loader keeps its last, smaller batch.
     config.train.batch_size = 60
   return config

@@ -1,11 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """MLEP for images, after Liu et al., IJCAI 2019.
 
-    python -m jaxad.run --config configs/mlep.py
+    python -m jaxad.run --config mlep
 
 trains on the embedded `textures` with ten labelled defects.
 
-    python -m jaxad.run --config configs/mlep.py:mvtec_ad/screw \
+    python -m jaxad.run --config mlep:mvtec_ad/screw \
         --config.data.root=/path/to/mvtec_ad
 
 is the setting of DRA's paper, for a GPU. The AUROC there, of an implementation

@@ -1,11 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """OCGAN (Perera et al., CVPR 2019, arXiv 1903.08550).
 
-    python -m jaxad.run --config configs/ocgan.py
+    python -m jaxad.run --config ocgan
 
 trains on one of the ten embedded `digits` and tells it from the nine others.
 
-    python -m jaxad.run --config configs/ocgan.py:mnist/8 \
+    python -m jaxad.run --config ocgan:mnist/8 \
         --config.data.root=/path/to/mnist
 
 is the paper's protocol 2 in minutes on a CPU: 29 px and networks of half the
@@ -24,9 +24,7 @@ from jaxad import config as configs
 
 
 def get_config(preset=None):
-  config = configs.base("ocgan")
-  config.data.name, _, subset = (preset or "digits/0").partition("/")
-  config.data.subset = subset or None
+  config = configs.base("ocgan", preset, default="digits/0")
   config.data.image_size = 29
   config.train.epochs = 8
   config.train.batch_size = 64

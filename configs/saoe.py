@@ -1,11 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """SAOE, as DRA's paper describes it (Ding et al., CVPR 2022, arXiv 2203.14506).
 
-    python -m jaxad.run --config configs/saoe.py
+    python -m jaxad.run --config saoe
 
 trains on the embedded `textures` with ten labelled defects.
 
-    python -m jaxad.run --config configs/saoe.py:mvtec_ad/screw \
+    python -m jaxad.run --config saoe:mvtec_ad/screw \
         --config.data.root=/path/to/mvtec_ad \
         --config.data.outlier_root=/path/to/other/images
 

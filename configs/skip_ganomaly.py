@@ -1,28 +1,26 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Skip-GANomaly (Akcay et al., IJCNN 2019, arXiv 1901.08954).
 
-    python -m jaxad.run --config configs/skip_ganomaly.py
+    python -m jaxad.run --config skip_ganomaly
 
 trains on one of the ten embedded `digits` and tells it from the nine others.
 Noise on the input keeps the skips of the U-Net from copying the image: without
 it the AUROC goes up and down with training (0.99, 0.81, 0.94, 0.99 for the
 digit 0 after 25, 50, 75 and 100 epochs), with it it stays near 1.
 
-    python -m jaxad.run --config configs/skip_ganomaly.py:cifar10/automobile \
+    python -m jaxad.run --config skip_ganomaly:cifar10/automobile \
         --config.data.root=/path/to/cifar10
 
 is the official setting: 32 px, 15 epochs, the class of the preset anomalous, no
 noise. Add `--config.eval.protocol=official` for the authors' figures beside the
-honest ones. A folder of images of one's own: `configs/skip_ganomaly.py:folder`.
+honest ones. A folder of images of one's own: `--config skip_ganomaly:folder`.
 """
 
 from jaxad import config as configs
 
 
 def get_config(preset=None):
-  config = configs.base("skip_ganomaly")
-  config.data.name, _, subset = (preset or "digits/0").partition("/")
-  config.data.subset = subset or None
+  config = configs.base("skip_ganomaly", preset, default="digits/0")
   config.data.protocol = "leave_one_out"
   config.data.image_size = 32
   config.train.epochs = 15

@@ -13,6 +13,8 @@ from jaxad.detector import (
 )
 from jaxad.errors import InputError
 from jaxad.fit import Callback, fit, make_plan
+from jaxad.layers.augmentation import Augmentation
+from jaxad.losses import Criterion
 from jaxad.methods import (
   METHODS,
   devnet,
@@ -26,12 +28,17 @@ from jaxad.methods import (
   saoe,
   skip_ganomaly,
 )
+from jaxad.networks.pyramid import Trunk
+from jaxad.optim import ClippedAdam
 
 __version__ = "0.1.0"
 
 __all__ = [
   "METHODS",
+  "Augmentation",
   "Callback",
+  "ClippedAdam",
+  "Criterion",
   "Detector",
   "InputError",
   "Official",
@@ -41,6 +48,7 @@ __all__ = [
   "Search",
   "State",
   "Stream",
+  "Trunk",
   "devnet",
   "differnet",
   "dra",

@@ -54,7 +54,8 @@ class Log(Callback):
       for name, parts in self._values.items()
     }
     self._values = {}
-    head = {"step": step, "epoch": moment.epoch, "phase": moment.phase.name}
+    epoch = moment.plan.epoch(moment.number, step - 1) + 1
+    head = {"step": step, "epoch": epoch, "phase": moment.phase.name}
     self.write(head | means | {"images_per_s": rate})
 
   def write(self, line: dict) -> None:
@@ -147,14 +148,20 @@ class Saving(Callback):
     print("\nstopping: writing a checkpoint ...", file=sys.stderr, flush=True)
 
   def after(self, moment: Moment) -> None:
+    if moment.step in moment.plan.ends:
+      return  # the phase's fit is still to come
     due = moment.step // self._every
-    if moment.step < moment.plan.steps and (self._seen or due > self._last):
+    if self._seen or due > self._last:
       self._last = due
       self._save(moment)
-    if self._seen and moment.step < moment.plan.steps:
+    if self._seen:
       raise Interrupted(moment.step)
 
   def end_phase(self, moment: Moment) -> None:
+    later = moment.plan.ends[int(moment.state.phase) :]
+    # A checkpoint is named by its step: of several fits the last one saves.
+    if moment.step == 0 or moment.step in later:
+      return
     self._save(moment)
     if self._seen:
       raise Interrupted(moment.step)

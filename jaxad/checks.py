@@ -1,11 +1,13 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Whether the fields of a run fit each other, and what is said before it."""
 
+import contextlib
 import pathlib
 import sys
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxad.config import build_detector
 from jaxad.detector import Detector, State
@@ -51,6 +53,27 @@ def checked_detector(config) -> Detector:
       f"{config.method} is the standard protocol; leave it out."
     )
   return detector
+
+
+@contextlib.contextmanager
+def named_fields(config):
+  """Puts the group before the argument that an error from the block names."""
+  try:
+    yield
+  except InputError as error:
+    for group in ("data", "detector"):
+      # What a method knows as `image_size` is a field of the data.
+      if _has(config[group], error.argument):
+        raise InputError(f"config.{group}.{error}") from error
+    raise
+
+
+def _has(node, name):
+  for part in (name or "").split("."):
+    if not isinstance(node, ConfigDict) or part not in node:
+      return False
+    node = node[part]
+  return True
 
 
 def check_labels(config, label: np.ndarray) -> None:

@@ -1,68 +1,174 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""The fields of a run's configuration, the same for every method.
+"""The fields of a run's configuration, read off what they configure.
+
+The groups are `data`, the keywords of `jaxad.data.load`; `train` and `eval`,
+the fields of `Train` and `Eval`; and `detector`, the keywords of the method. A
+keyword that takes a value with fields of its own, such as `Trunk`, is a group
+again: `config.detector.trunk.name`.
 
 A file in `configs/` has a function `get_config(preset)` that takes `base(...)`
 and sets what its method and data need. `preset` is what follows the colon in
-`--config FILE:DATASET/SUBSET`, or None.
+`--config NAME:DATASET/SUBSET`, or None.
 """
 
-import ast
-import importlib.util
 import inspect
 import pathlib
+import traceback
+import types
 import typing
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, NamedTuple
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
-from jaxad import data
-from jaxad.errors import InputError
+from jaxad import data, fields
+from jaxad.detector import Detector
+from jaxad.errors import InputError, under
+from jaxad.fields import Count, CountOrZero, Range
 from jaxad.methods import METHODS
 
+Steps = Annotated[int, Range(1, 10**9)]
+Seed = Annotated[int, Range(0, 10**9)]
+Holdout = Annotated[float, Range(0, 0.99)]
 
-def base(method: str) -> ConfigDict:
-  """All fields with their defaults; `detector` is the factory's keywords."""
-  return ConfigDict(
-    {
-      "method": method,
-      "seed": 0,
-      "data": {"name": "textures"}
-      | _keywords(data.load)
-      | {
-        # Part of the normal training images that is kept from training, for the
-        # threshold. With 0 it comes from training images.
-        "holdout": 0.0,
-      },
-      "train": {
-        "epochs": 1,
-        "steps": placeholder(int),  # in place of epochs
-        "batch_size": 32,
-        "drop_remainder": False,  # drop a last, smaller batch, or pad it
-        # Views of each image whose frozen features are computed once; 0
-        # draws new views in every step, as papers do.
-        "cached_views": 0,
-        # None: 1 on CPU, 16 on accelerators.
-        "steps_per_dispatch": placeholder(int),
-        "log_every": 10,  # steps
-        "checkpoint_every": placeholder(int),  # steps; None: five in a run
-      },
-      "eval": {
-        "batch_size": 8,
-        "every": placeholder(int),  # epochs; None: after training only
-        "select": "last",  # or "best_on_test": optimistic, see docs
-        # "official": also as the authors' test code has it, see docs.
-        "protocol": "standard",
-        "threshold": "quantile",  # or "max", "sigma", "kde"
-        "threshold_value": placeholder(float),  # None: the rule's default
-        "threshold_images": 200,  # at most, where they are training images
-        # Pixel maps: "all" test images if there are masks to compare them
-        # with, those on the "sheet" of the report, or "none".
-        "maps": "all",
-        "nearest_neighbour": False,  # score the frozen features this way too
-      },
-      "detector": _keywords(METHODS[method]),
-    }
-  ).lock()
+
+class Train(NamedTuple):
+  """How long to train, and in which steps.
+
+  Attributes:
+    epochs: passes over the training data.
+    steps: updates, in place of epochs; None goes by the epochs.
+    batch_size: examples in an update, over all devices.
+    drop_remainder: leave a last, smaller batch out, or pad it.
+    cached_views: views of each image whose frozen features are computed once; 0
+      draws new views in every step, as papers do.
+    steps_per_dispatch: updates in one call of the compiled function; None is 1
+      on a CPU, 16 on accelerators.
+    log_every: steps between two lines of the log.
+    checkpoint_every: steps between two checkpoints; None makes five in a run.
+    matmul_precision: of float32 products: "default" is the fastest that the
+      device has, "highest" is float32 itself. On a CPU they are one.
+  """
+
+  epochs: Count = 1
+  steps: Steps | None = None
+  batch_size: Count = 32
+  drop_remainder: bool = False
+  cached_views: CountOrZero = 0
+  steps_per_dispatch: Count | None = None
+  log_every: Steps = 10
+  checkpoint_every: Steps | None = None
+  matmul_precision: Literal["default", "high", "highest"] = "default"
+
+
+class Eval(NamedTuple):
+  """How to test, and what to report.
+
+  Attributes:
+    batch_size: examples scored at once; no score depends on it.
+    every: epochs between two evaluations; None evaluates after training only.
+    select: the state to report: the "last" one, or "best_on_test", which is
+      optimistic.
+    protocol: "official" also tests as the authors' code does, where that
+      differs.
+    threshold: rule that makes a threshold of scores of normal examples, see
+      `jaxad.thresholds`.
+    threshold_value: number of the rule; None is its default.
+    threshold_images: how many they are at most, where none were held out.
+    maps: pixel maps of "all" test images if there are masks to compare with, of
+      those on the "sheet" of the report, or "none".
+    nearest_neighbour: also score cached features by their distance to those of
+      the training images.
+  """
+
+  batch_size: Count = 8
+  every: Count | None = None
+  select: Literal["last", "best_on_test"] = "last"
+  protocol: Literal["standard", "official"] = "standard"
+  threshold: Literal["quantile", "max", "sigma", "kde"] = "quantile"
+  threshold_value: Annotated[float, Range(0, 1000)] | None = None
+  threshold_images: Count = 200
+  maps: Literal["all", "sheet", "none"] = "all"
+  nearest_neighbour: bool = False
+
+
+class Field(NamedTuple):
+  """What is known of one field: its type, default value and meaning."""
+
+  kind: Any
+  default: Any
+  meaning: str
+
+
+def described(what, default=None) -> dict:
+  """The fields of a function or of a value, from its signature and docstring.
+
+  Args:
+    what: a function with keywords, or a named tuple type.
+    default: a value whose attributes are the defaults; None takes those of the
+      signature.
+
+  Returns:
+    {name: `Field`, or for a group such a dict}; keywords without a default are
+    left out.
+  """
+  function = getattr(what, "func", what)  # of a functools.partial
+  kinds = typing.get_type_hints(function, include_extras=True)
+  meanings = fields.meanings(function)
+  found = {}
+  for name, parameter in inspect.signature(what).parameters.items():
+    value = getattr(default, name, parameter.default)
+    if value is parameter.empty:
+      continue
+    kind = kinds[name]
+    if fields.is_group(kind):
+      found[name] = described(kind, value)
+    else:
+      found[name] = Field(kind, value, meanings.get(name, ""))
+  return found
+
+
+def schema(method: str) -> dict:
+  """All fields of a configuration: {name: `Field`, or for a group a dict}."""
+  return {
+    "method": Field(Literal[tuple(METHODS)], method, "said by the file."),
+    "seed": Field(Seed, 0, "of the run: parameters, order, what is drawn."),
+    "data": {
+      "name": Field(str, "textures", fields.meanings(data.load)["name"]),
+      **described(data.load),
+      "holdout": Field(
+        Holdout,
+        0.0,
+        "part of the normal training images that is kept from training, for "
+        "the threshold. With 0 that comes from training images.",
+      ),
+    },
+    "train": described(Train),
+    "eval": described(Eval),
+    "detector": described(METHODS[method]),
+  }
+
+
+def base(
+  method: str, preset: str | None = None, default: str = "textures"
+) -> ConfigDict:
+  """All fields with their defaults, on the data of a preset.
+
+  Args:
+    method: a key of `METHODS`.
+    preset: DATASET or DATASET/SUBSET, for `data.name` and `data.subset`.
+    default: the preset in place of None.
+  """
+  defaults = lambda field: (
+    {name: defaults(part) for name, part in field.items()}
+    if isinstance(field, dict)
+    else field.default
+  )
+  # Values are checked when all are set, by types that know more than Python's.
+  config = ConfigDict(defaults(schema(method)), type_safe=False)
+  config.data.name, _, subset = (preset or default).partition("/")
+  config.data.subset = subset or None
+  return config.lock()
 
 
 def open_set(method: str, preset: str | None) -> ConfigDict:
@@ -72,9 +178,7 @@ def open_set(method: str, preset: str | None) -> ConfigDict:
   anomalies of any kind); on the embedded textures one for minutes on a CPU,
   whose test has kinds that training did not see.
   """
-  config = base(method)
-  config.data.name, _, subset = (preset or "textures").partition("/")
-  config.data.subset = subset or None
+  config = base(method, preset)
   # A folder may have labelled anomalies of its own.
   config.data.n_anomalies = 0 if config.data.name == "folder" else 10
   if config.data.name != "textures":
@@ -91,63 +195,145 @@ def open_set(method: str, preset: str | None) -> ConfigDict:
   config.eval.batch_size = 40
   # A thin trunk learns from nothing in minutes, given a higher rate. Defects of
   # a few pixels are lost beyond layer2.
-  config.detector.weights = "random"
-  config.detector.trunk_width = 16
-  config.detector.trunk_blocks = "1,1,1,1"
-  config.detector.layer = "layer2"
-  config.detector.learning_rate = 1e-3
-  config.detector.schedule = "late"
-  config.detector.decay_every = 8
+  config.detector.trunk.weights = "random"
+  config.detector.trunk.width = 16
+  config.detector.trunk.blocks = (1, 1, 1, 1)
+  config.detector.trunk.layer = "layer2"
+  config.detector.optimizer.learning_rate = 1e-3
+  config.detector.optimizer.schedule = "late"
+  config.detector.optimizer.decay_every = 8
   return config
 
 
-def _keywords(function):
-  """{keyword: default}; the name and the seed are set elsewhere."""
+def check(config: ConfigDict) -> None:
+  """Whether every field is there and has a value that its type allows.
+
+  Raises:
+    InputError: one has not; the message begins with its full name.
+  """
+  fields.check("config.method", config.get("method"), Literal[tuple(METHODS)])
+  _check(config, schema(config.method), "config")
+
+
+def _check(node, known, where):
+  if not isinstance(node, ConfigDict):
+    raise InputError(
+      f"{where}={node!r}: expected the group of {_names(known)}."
+    )
+  for name in sorted(node.keys() ^ known.keys()):
+    fault = "no such field" if name in node else "it is missing"
+    raise InputError(
+      f"{where}.{name}: {fault}; {where} has {_names(known)}.",
+      f"{where}.{name}",
+    )
+  for name, field in known.items():
+    full = f"{where}.{name}"
+    if isinstance(field, dict):
+      _check(node[name], field, full)
+    else:
+      fields.check(full, node[name], field.kind)
+
+
+def build_detector(config: ConfigDict) -> Detector:
+  """The detector of a configuration.
+
+  Raises:
+    InputError: the fields of `config.detector` do not fit together.
+  """
+  factory = METHODS[config.method]
+  with under("config.detector"):
+    return factory(**_arguments(factory, config.detector))
+
+
+def value(kind: type, node: ConfigDict) -> Any:
+  """The value, such as a `Train`, whose fields a group holds."""
+  return kind(**_arguments(kind, node))
+
+
+def _arguments(what, node):
+  kinds = typing.get_type_hints(getattr(what, "func", what))
   return {
-    name: _default(parameter)
-    for name, parameter in inspect.signature(function).parameters.items()
-    if parameter.default is not parameter.empty and name != "seed"
+    name: value(kinds[name], part) if isinstance(part, ConfigDict) else part
+    for name, part in node.items()
   }
 
 
-def _default(parameter):
-  """The default; where that is None, one that knows the annotated type."""
-  if parameter.default is not None:
-    return parameter.default
-  return placeholder(typing.get_args(parameter.annotation)[0])
+# Files.
+
+
+def folder() -> pathlib.Path:
+  """Where the files lie: beside this one if installed, else in the checkout."""
+  here = pathlib.Path(__file__).parent
+  installed = here / "configs"
+  return installed if installed.is_dir() else here.parent / "configs"
 
 
 def load(text: str) -> ConfigDict:
-  """Reads `FILE[:DATASET[/SUBSET]]`.
+  """Reads `NAME[:DATASET[/SUBSET]]`, NAME being a file or one of `configs/`.
 
   Raises:
-    InputError: no such file, it has no `get_config`, or that sets a field that
-      does not exist.
+    InputError: no such file, an error in it, or it sets a field that does not
+      exist or to what it may not be.
   """
   # A path may have a colon of its own.
-  path, _, preset = (text, "", "") if _is_file(text) else text.rpartition(":")
-  path = path or text
-  if not _is_file(path):
+  name, _, preset = (text, "", "") if _find(text) else text.rpartition(":")
+  name = name or text
+  path = _find(name)
+  if path is None:
+    known = ", ".join(sorted(file.stem for file in folder().glob("*.py")))
     raise InputError(
-      f"--config {path}: no such file; give a file such as "
-      "configs/differnet.py."
+      f"--config {name}: no such file; give a file such as "
+      f"configs/differnet.py, or one of {known}."
     )
-  spec = importlib.util.spec_from_file_location("config", path)
-  if spec is None:
+  try:
+    config = _module(path).get_config(preset or None)
+  except InputError:
+    raise
+  except Exception as error:
+    raise InputError(f"--config {path}: {_where(error, path)}") from error
+  if not isinstance(config, ConfigDict):
+    raise InputError(
+      f"--config {path}: get_config returned {type(config).__name__}; expected "
+      "what jaxad.config.base makes."
+    )
+  try:
+    check(config)
+  except InputError as error:
+    raise InputError(f"--config {path}: {error}") from error
+  return config
+
+
+def _find(name):
+  """The file of this path, or of this name in `folder()`; None without."""
+  if pathlib.Path(name).is_file():
+    return pathlib.Path(name)
+  path = folder() / f"{name}.py"
+  return path if path.parent == folder() and path.is_file() else None
+
+
+def _module(path):
+  if path.suffix != ".py":
     raise InputError(f"--config {path}: not a Python file (*.py).")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  # Compiled from its text: importing would leave a cache beside the file.
+  module = types.ModuleType("config")
+  module.__file__ = str(path)
+  exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
   if not hasattr(module, "get_config"):
     raise InputError(f"--config {path}: it defines no get_config(preset).")
-  try:
-    return module.get_config(preset or None)
-  except (AttributeError, KeyError, TypeError) as error:
-    line = " ".join(str(error).split())
-    raise InputError(f"--config {path}: {line}") from error
+  return module
 
 
-def _is_file(path):
-  return pathlib.Path(path).is_file()
+def _where(error, path):
+  """One line: "line 3: KeyError: 'x'", the line being of the file."""
+  if isinstance(error, SyntaxError) and error.filename == str(path):
+    return f"line {error.lineno}: {error.msg}."
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+  said = " ".join(traceback.format_exception_only(error)[-1].split())
+  return f"line {lines[-1]}: {said}" if lines else said
+
+
+# Overrides.
 
 
 def override(config: ConfigDict, name: str, text: str) -> None:
@@ -156,59 +342,56 @@ def override(config: ConfigDict, name: str, text: str) -> None:
   Args:
     config: changed in place.
     name: path of the field, "train.epochs".
-    text: the value as a Python literal, or else a plain string.
+    text: its value. A tuple is written with commas, in brackets or not.
 
   Raises:
-    InputError: an unknown field, or a value of another type.
+    InputError: an unknown field, or a value that it may not have.
   """
   *parents, leaf = name.split(".")
-  node = config
+  node, known = config, schema(config.method)
   for parent in parents:
-    node = node.get(parent) if isinstance(node, ConfigDict) else None
-  full = f"config.{name}"
-  if not isinstance(node, ConfigDict):
-    raise InputError(f"{full}: no such field; the groups are {_names(config)}.")
-  if leaf not in node:
-    where = ".".join(["config", *parents])
-    raise InputError(f"{full}: no such field; {where} has {_names(node)}.")
-  current = node.get(leaf)
-  if isinstance(current, ConfigDict):
-    raise InputError(f"{full} is a group; set one of {_names(current)} in it.")
-  default = base(config.method)
-  for part in name.split("."):
-    default = default[part]
-  kind = node.get_type(leaf)
-  node[leaf] = _parse(full, text, kind, optional=default is None)
-
-
-def _parse(name, text, kind, optional):
-  """The text as a value of type `kind`, or None where that is allowed."""
-  if optional and text.lower() == "none":
-    return None
-  if kind is str:
-    return text
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    value = {"true": True, "false": False}.get(text.lower())
-  if kind is float and type(value) is int:
-    value = float(value)
-  if type(value) is not kind:
-    raise InputError(f"{name}={text}: expected {kind.__name__}.")
-  return value
+    known = known.get(parent)
+    if not isinstance(known, dict):
+      raise InputError(
+        f"config.{name}: no such field; the groups are {_names(config)}."
+      )
+    node = node[parent]
+  full, where = f"config.{name}", ".".join(["config", *parents])
+  if leaf not in known:
+    raise InputError(f"{full}: no such field; {where} has {_names(known)}.")
+  field = known[leaf]
+  if isinstance(field, dict):
+    raise InputError(f"{full} is a group; set one of {_names(field)} in it.")
+  if name == "method":
+    raise InputError(f"{full}: the file given with --config says the method.")
+  found = fields.parse(text, field.kind)
+  fields.check(full, found, field.kind)
+  node[leaf] = found
 
 
 def _names(node):
   return ", ".join(sorted(node))
 
 
-def first_difference(a: dict, b: dict, prefix: str = "config") -> str | None:
-  """Describes the first field in which two nested dicts differ, or None."""
+def first_difference(
+  a: dict, b: dict, prefix: str = "config", ignore: Collection[str] = ()
+) -> str | None:
+  """Describes the first field in which two nested dicts differ, or None.
+
+  Args:
+    a: as `ConfigDict.to_dict` makes it, or as it came back from JSON, where
+      tuples are lists.
+    b: likewise.
+    prefix: of the names.
+    ignore: full names of fields that may differ, "config.data.root".
+  """
+  plain = lambda value: list(value) if isinstance(value, tuple) else value
   for key in sorted(a.keys() | b.keys()):
-    name, left, right = f"{prefix}.{key}", a.get(key), b.get(key)
+    name, left, right = f"{prefix}.{key}", plain(a.get(key)), plain(b.get(key))
+    if name in ignore:
+      continue
     if isinstance(left, dict) and isinstance(right, dict):
-      found = first_difference(left, right, name)
-      if found:
+      if found := first_difference(left, right, name, ignore):
         return found
     elif left != right:
       return f"{name} is {left!r} there and {right!r} here"

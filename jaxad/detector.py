@@ -6,6 +6,7 @@ returns a `Detector`. Data, loop, checkpoints, metrics, report and command line
 are written once, against this file, and never against a method:
 
     detector = jaxad.differnet(n_blocks=8, clamp=3.0, learning_rate=2e-4)
+    plan = jaxad.make_plan(detector, data, batch_size=32, epochs=20)
     state = detector.init(jax.random.key(0), {"x": images}, plan)
     state = jaxad.fit(detector, state, data, plan)
     scores = detector.score(state, x, jax.random.split(key, len(x)))
@@ -24,16 +25,18 @@ How to write the next method, in one file `jaxad/methods/<name>.py`:
 
 1.  Networks, losses and the update in the order of the paper; every keyword of
     the factory is a hyper-parameter named as in the paper, with a type of
-    `jaxad/fields.py` that says what values it takes.
+    `jaxad/fields.py` that says what values it takes; `@checked` refuses others.
 2.  `init(key, batch, plan)` reads shapes from one batch and returns a
-    `State.new(...)`.
+    `State.new(...)` with all that steps and fits will ever change, in the same
+    shapes and dtypes: a checkpoint is restored into it.
 3.  Write the training step as a pure `step(state, batch, draws)`, where `draws`
     holds every random number that it uses, made by `draw(key, batch)`. All
     players of a min-max game (`jaxad/optim.py`) move within one step, in the
-    order of the paper. `Phase.update` is the shell around the two; the
-    equivalence test calls `step` with recorded draws.
+    order of the paper; where there is no game, `optim.descend` is the update.
+    `Phase.update` is the shell around the two; the equivalence test calls
+    `step` with recorded draws.
 4.  The range that a network wants ([-1, 1], ImageNet mean and deviation) and
-    all augmentation are the method's own, inside jit.
+    all augmentation are the method's own, inside jit (`layers/images.py`).
 5.  `score` returns one number per example, higher = more anomalous, that does
     not depend on the other rows of the batch: what is drawn for an example
     comes from its own key.
@@ -53,49 +56,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxad.plan import Plan
+
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
-
-
-class Plan(NamedTuple):
-  """How long a run is, and in which steps; see `jaxad.make_plan`.
-
-  Attributes:
-    batch_size: rows of a whole batch, over all devices.
-    ends: for each phase the step at which it ends, counted over all phases.
-    steps_per_epoch: for each phase, steps in one pass over its data.
-    drop_remainder: whether a last, smaller batch is left out or padded.
-    seed: of the order of the data.
-    steps_per_dispatch: updates in one call of the compiled function.
-  """
-
-  batch_size: int
-  ends: tuple[int, ...]
-  steps_per_epoch: tuple[int, ...]
-  drop_remainder: bool = False
-  seed: int = 0
-  steps_per_dispatch: int = 1
-
-  @property
-  def steps(self) -> int:
-    """Of the whole run."""
-    return self.ends[-1]
-
-  def start(self, phase: int) -> int:
-    """The step at which a phase begins."""
-    return self.ends[phase - 1] if phase else 0
-
-  def epoch(self, phase: int, step: int) -> int:
-    """Epochs that are over after so many steps, the last of them in a phase.
-
-    The end of a phase ends an epoch.
-    """
-    past = (
-      -(-(self.ends[k] - self.start(k)) // self.steps_per_epoch[k])
-      for k in range(phase)
-    )
-    here = (step - self.start(phase)) // self.steps_per_epoch[phase]
-    return sum(past) + here
 
 
 @flax.struct.dataclass
@@ -190,8 +154,10 @@ class Phase(NamedTuple):
       other phases.
     steps: in its place, how many steps it takes.
     fit: `(state, batches) -> state`, what is fitted when the steps are done, on
-      an iterable of batches {x, weight, label}, one pass in random order. None
-      where there is none.
+      an iterable of batches {x, weight, label} of one shape, one pass in random
+      order. It runs outside jit, and may jit what it does with a batch; what
+      it draws comes from `state.key`, which it replaces. None where there is
+      none.
     fit_rows: what a fit sees, as `Stream.rows`.
     full_batches: whether every row of a batch must be an example, because the
       step normalises by the statistics of the batch and cannot leave padding
@@ -226,6 +192,9 @@ Score = Callable[[State, jax.Array, jax.Array], Scores]
 
 class Search(NamedTuple):
   """A score that many equal steps lead to, such as a descent to the best code.
+
+  No row of what is found may depend on another. Start, step and finish are one
+  program or one each, as is faster.
 
   Attributes:
     start: `(state, x, keys) -> found`, a pytree of arrays [B, ...].

@@ -84,7 +84,8 @@ def _missing(kind):
     "outliers": "say with outlier_root where images of another set are",
     "all": "expected some",
   }
-  what = {"outliers": "outliers"}.get(kind, f"{kind} training images")
+  named = {"outliers": "outliers", "all": "training images"}
+  what = named.get(kind, f"{kind} training images")
   return f"there are no {what}, and the method learns from such: " + (
     remedies[kind] + "."
   )
@@ -207,6 +208,7 @@ class Feed:
     self.data, self.mesh = data, mesh
     self._arrays = {"x": data.train.x, "label": data.train.label}
     if data.outliers is not None:
+      _check_alike(data.outliers.x, data.train.x)
       self._arrays["outliers"] = data.outliers.x
     self.on_device = fits(self._arrays) if on_device is None else on_device
     self.resident: dict[str, jax.Array] = {}
@@ -317,6 +319,16 @@ class Feed:
 
     for entry in computed_ahead(entries()):
       yield Stack(*segments.pop(0), entry)
+
+
+def _check_alike(outliers, x):
+  """What stands side by side in a batch has one shape and one dtype."""
+  told = lambda v: f"{v.shape[1:]} {v.dtype}"
+  if told(outliers) != told(x):
+    raise InputError(
+      f"the outliers are {told(outliers)}; expected {told(x)}, as the training "
+      "images."
+    )
 
 
 def _stacked(batches):

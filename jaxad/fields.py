@@ -14,7 +14,6 @@ import functools
 import inspect
 import math
 import numbers
-import operator
 import re
 import types
 import typing
@@ -91,37 +90,17 @@ def check(name: str, value: Any, kind: Any) -> None:
   Raises:
     InputError: the value is not of that kind.
   """
-  kind, optional = _without_none(kind)
-  if value is None and optional:
-    return
   if is_group(kind) and isinstance(value, kind):
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in kind._fields:
       check(f"{name}.{field}", getattr(value, field), hints[field])
   elif not _allows(kind, value):
     raise InputError(f"{name}={value!r}: expected {expectation(kind)}.", name)
-  elif typing.get_origin(kind) is tuple:
-    element, *_ = typing.get_args(kind)
-    for one in value:
-      if not _allows(element, one):
-        raise InputError(
-          f"{name}={value!r}: expected {expectation(kind)}, not {one!r}.", name
-        )
 
 
 def is_group(kind: Any) -> bool:
   """Whether a type is a value with fields of its own, such as `Trunk`."""
   return isinstance(kind, type) and hasattr(kind, "_fields")
-
-
-def _without_none(kind):
-  """(the type without None, whether None was allowed)."""
-  if typing.get_origin(kind) not in _UNIONS:
-    return kind, False
-  rest = [k for k in typing.get_args(kind) if k is not type(None)]
-  return functools.reduce(operator.or_, rest), len(rest) < len(
-    typing.get_args(kind)
-  )
 
 
 def _allows(kind, value):
@@ -132,7 +111,11 @@ def _allows(kind, value):
   if origin is typing.Literal:
     return value in typing.get_args(kind)
   if origin is tuple:
-    return isinstance(value, tuple)
+    if not isinstance(value, tuple):
+      return False
+    element, *more = typing.get_args(kind)
+    long = more == [...] or len(more) + 1 == len(value)
+    return long and all(_allows(element, one) for one in value)
   if origin in _UNIONS:
     return any(_allows(one, value) for one in typing.get_args(kind))
   if kind is float:
@@ -143,9 +126,42 @@ def _allows(kind, value):
   return kind is Any or isinstance(value, kind)
 
 
+_BOOLEANS = {"true": True, "false": False}
+
+
+def parse(text: str, kind: Any) -> Any:
+  """The text as a value of this type, or as it is where it is none.
+
+  Text stays text where the type allows any. A tuple is written with commas, in
+  brackets or not.
+  """
+  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if origin is Annotated:
+    return parse(text, arguments[0])
+  if origin is typing.Literal:
+    return {str(choice): choice for choice in arguments}.get(text, text)
+  if origin is tuple:
+    parts = text.strip().strip("()[]").split(",")
+    # (1,) ends with a comma, and () holds nothing.
+    parts = parts if parts[-1].strip() else parts[:-1]
+    return tuple(parse(part.strip(" '\""), arguments[0]) for part in parts)
+  if origin in _UNIONS:
+    if type(None) in arguments and text.lower() == "none":
+      return None
+    found = ((parse(text, one), one) for one in arguments)
+    return next((v for v, one in found if _allows(one, v)), text)
+  if kind is bool:
+    return _BOOLEANS.get(text.lower(), text)
+  if kind in (int, float):
+    try:
+      return kind(text)
+    except ValueError:
+      return text
+  return text
+
+
 def expectation(kind: Any) -> str:
   """What a type allows, in words: "a whole number, 1 to 65536"."""
-  kind, optional = _without_none(kind)
   origin = typing.get_origin(kind)
   if origin is Annotated:
     base, limits = typing.get_args(kind)
@@ -153,14 +169,18 @@ def expectation(kind: Any) -> str:
   elif origin is typing.Literal:
     text = f"one of {', '.join(map(str, typing.get_args(kind)))}"
   elif origin is tuple:
-    text = f"a tuple, each {expectation(typing.get_args(kind)[0])}"
+    element, *more = typing.get_args(kind)
+    size = "a tuple" if more == [...] else f"a tuple of {len(more) + 1}"
+    text = f"{size}, each {expectation(element)}"
   elif origin in _UNIONS:
-    text = " or ".join(expectation(one) for one in typing.get_args(kind))
+    kinds = typing.get_args(kind)
+    text = " or ".join(expectation(k) for k in kinds if k is not type(None))
+    text += ", or None" if type(None) in kinds else ""
   else:
     names = {int: "a whole number", float: "a number", bool: "True or False"}
     names |= {str: "text"}
     text = names.get(kind) or getattr(kind, "__name__", "anything")
-  return f"{text}, or None" if optional else text
+  return text
 
 
 def meanings(documented: Any) -> dict[str, str]:

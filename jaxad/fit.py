@@ -42,7 +42,7 @@ class Moment:
     plan: of the run.
     state: after `step` updates. To look into it waits for the devices.
     step: updates so far, over all phases.
-    phase: the one that goes on.
+    number: place of the phase that goes on.
     epoch: passes over the data that are complete, over all phases.
     at_epoch_end: whether one of them was completed by the last step.
     settle: hands the metrics of all updates so far to the callbacks, which
@@ -53,10 +53,15 @@ class Moment:
   plan: Plan
   state: State
   step: int
-  phase: Phase
+  number: int
   epoch: int
   at_epoch_end: bool = False
   settle: Callable[[], None] = lambda: None
+
+  @property
+  def phase(self) -> Phase:
+    """The phase that goes on."""
+    return self.detector.phases[self.number]
 
 
 class Callback:
@@ -137,6 +142,7 @@ def make_plan(
     per_epoch = steps_per_epoch(phase, data, batch_size, drop_remainder)
     lengths.append((phase.share if phase.steps is None else 0.0, per_epoch))
   total = sum(share for share, _ in lengths) or 1.0
+  length = f"epochs={epochs}" if steps is None else f"steps={steps}"
   ends, budget, fixed = [], 0.0, 0
   for phase, (share, per_epoch) in zip(detector.phases, lengths, strict=True):
     of_run = epochs * per_epoch if steps is None else steps
@@ -147,9 +153,8 @@ def make_plan(
     ends.append(int(round(budget)) + fixed)
     if phase.step is not None and ends[-1] == before:
       raise InputError(
-        f"epochs={epochs}, steps={steps} leaves no step for the phase "
-        f"{phase.name!r}; raise one of them.",
-        "epochs",
+        f"{length}: it leaves no step for the phase {phase.name!r}; raise it.",
+        length.partition("=")[0],
       )
   # Convolutions inside an XLA:CPU loop lose their threaded kernels.
   default = 1 if distributed.on_cpu() else 16
@@ -225,16 +230,16 @@ def fit(
   # Not aliased: a state may hold one array twice, and buffers are donated.
   whole = distributed.replicated(mesh)
   state = jax.device_put(state, whole, may_alias=False)
-  moment = Moment(detector, plan, state, int(state.step), detector.phases[0], 0)
+  moment = Moment(detector, plan, state, int(state.step), 0, 0)
   try:
     for callback in callbacks:
       callback.start(moment)
     # A restored state is past the first phases, their fits included.
     for k in range(int(state.phase), len(detector.phases)):
-      phase = moment.phase = detector.phases[k]
+      moment.number, phase = k, detector.phases[k]
       moment.epoch = plan.epoch(k, moment.step)
       if phase.step is not None:
-        _train(feed, moment, k, callbacks)
+        _train(feed, moment, callbacks)
       state = moment.state
       if phase.fit is not None:
         rows = feed.one_pass(phase.fit_rows, plan.batch_size, plan.seed)
@@ -252,9 +257,9 @@ def fit(
   return moment.state
 
 
-def _train(feed, moment, k, callbacks):
-  """The steps of phase k; leaves the state in `moment`."""
-  plan, phase = moment.plan, moment.phase
+def _train(feed, moment, callbacks):
+  """The steps of a phase; leaves the state in `moment`."""
+  plan, phase, k = moment.plan, moment.phase, moment.number
   before, per_epoch = plan.start(k), plan.steps_per_epoch[k]
   indices = Indices(phase, feed.data, plan, per_epoch)
   update = compile_update(phase, feed, indices)

@@ -17,13 +17,21 @@ import jaxad
 def provenance() -> dict:
   """What `results.json` says of its origin."""
   return {
-    "command": shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+    "command": _command(),
     "commit": _commit(),
     "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "device": device(),
     "cpu": _cpu(),
     "versions": _versions(),
   }
+
+
+def _command():
+  program, *arguments = sys.argv
+  program = pathlib.Path(program)
+  if program.parent == pathlib.Path(jaxad.__file__).parent:
+    return shlex.join(["python", "-m", f"jaxad.{program.stem}", *arguments])
+  return shlex.join([program.name, *arguments])
 
 
 def device() -> str:

@@ -7,20 +7,13 @@
     python -m jaxad.run --config configs/dra.py --seeds 0,1,2
 """
 
-import argparse
-import contextlib
-import datetime
-import errno
 import pathlib
-import signal
 import sys
 import time
 
 import jax
-from absl import logging
 
 from jaxad import callbacks, checks, data, features, splits
-from jaxad import config as configs
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.fingerprint import rows
 from jaxad.errors import InputError, under
@@ -33,136 +26,15 @@ from jaxad.fit import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report.pictures import write_pictures
 from jaxad.report.tables import results_table, write_json
-from jaxad.seeds import parse_seeds, shared_compilations, summarize
+from jaxad.seeds import shared_compilations, summarize
 from jaxad.workdir import Workdir, config_of
-
-USAGE_ERROR, INTERRUPTED = 2, 130
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Runs the command line; returns the exit code."""
-  # Orbax tells at length how long a save took, and why one failed.
-  logging.set_verbosity(logging.FATAL)
-  workdir = None
-  try:
-    with _sigterm_as_interrupt():
-      config, workdir, resume, seeds = parse(argv)
-      if seeds:
-        run_seeds(config, seeds, workdir, resume)
-      else:
-        run(config, workdir, resume)
-  except InputError as error:
-    return _fail(error)
-  except OSError as error:
-    return _fail(_disk_trouble(error))
-  except (MemoryError, jax.errors.JaxRuntimeError) as error:
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-      return _fail(OUT_OF_MEMORY)
-    raise
-  except (callbacks.Interrupted, KeyboardInterrupt):
-    print(_stopped(workdir), file=sys.stderr)
-    return INTERRUPTED
-  return 0
+  """The command `python -m jaxad.run`; returns the exit code."""
+  from jaxad import cli  # imports this module in turn
 
-
-OUT_OF_MEMORY = (
-  "not enough memory; lower config.train.batch_size, config.eval.batch_size or "
-  "config.data.image_size."
-)
-
-
-def _fail(message):
-  print(f"error: {message}", file=sys.stderr)
-  return USAGE_ERROR
-
-
-def _disk_trouble(error):
-  if error.errno == errno.ENOSPC:
-    return f"the disk is full ({error.filename}); free some space."
-  return f"{error.filename}: {error.strerror}; mend it, or name another file."
-
-
-def _stopped(workdir):
-  """Nothing can be resumed before a run is written down."""
-  found = workdir is not None and [
-    *workdir.glob("config.json"),
-    *workdir.glob("seed-*/config.json"),
-  ]
-  if found:
-    return f"stopped; continue with --resume --workdir {workdir}"
-  return "stopped before anything was written; start again."
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt():
-  """SIGTERM ends a run as Ctrl-C does."""
-
-  def interrupt(*_):
-    raise KeyboardInterrupt
-
-  try:
-    before = signal.signal(signal.SIGTERM, interrupt)
-  except ValueError:  # only the main thread may set handlers
-    yield
-    return
-  try:
-    yield
-  finally:
-    signal.signal(signal.SIGTERM, before)
-
-
-def parse(argv):
-  """Command line to (config, workdir, resume, seeds or None)."""
-  parser = argparse.ArgumentParser(
-    prog="python -m jaxad.run",
-    description="Train, evaluate and report one configuration.",
-    epilog="Any field is set by --config.GROUP.FIELD=VALUE, for example "
-    "--config.train.epochs=3 --config.detector.weights=alexnet.pth.",
-    allow_abbrev=False,
-  )
-  parser.add_argument(
-    "--config",
-    required=True,
-    metavar="FILE[:DATASET[/SUBSET]]",
-    help="a file in configs/, and the data set to run it on",
-  )
-  parser.add_argument(
-    "--workdir",
-    type=pathlib.Path,
-    help="folder of the run (default: runs/METHOD-DATASET-TIME)",
-  )
-  parser.add_argument(
-    "--resume",
-    action="store_true",
-    help="continue the run in --workdir from its last checkpoint",
-  )
-  parser.add_argument(
-    "--seeds",
-    metavar="0,1,2",
-    help="one run for each of these seeds, and the mean of their figures",
-  )
-  args, rest = parser.parse_known_args(argv)
-  config = configs.load(args.config)
-  rest = iter(rest)
-  for token in rest:
-    name, equals, value = token.partition("=")
-    if not name.startswith("--config."):
-      raise InputError(f"{token}: no such option; see --help.")
-    if not equals:
-      value = next(rest, None)
-      if value is None:
-        raise InputError(f"{name}: needs a value, {name}=VALUE.")
-    configs.override(config, name.removeprefix("--config."), value)
-  if args.resume and args.workdir is None:
-    raise InputError("--resume needs the --workdir of the run to continue.")
-  seeds = parse_seeds(args.seeds) if args.seeds is not None else None
-  return config, args.workdir or _default_workdir(config), args.resume, seeds
-
-
-def _default_workdir(config):
-  parts = [config.method, config.data.name, config.data.subset]
-  stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-  return pathlib.Path("runs") / "-".join([*filter(None, parts), stamp])
+  return cli.run(argv)
 
 
 def run(
@@ -250,10 +122,9 @@ def _run(config, detector, folder, images):
       seed=config.seed,
       steps_per_dispatch=train.steps_per_dispatch,
     )
-  init_key, embed_key, score_key = jax.random.split(
-    jax.random.key(config.seed), 3
-  )
-  state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
+  init_key, score_key = jax.random.split(jax.random.key(config.seed))
+  with checks.named_fields(config):
+    state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
   checks.announce(config, images, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
   results = {"fingerprint": folder.begin(seen, weights)}
@@ -262,10 +133,7 @@ def _run(config, detector, folder, images):
   inputs, embed_seconds = images, None
   if train.cached_views:
     began = time.perf_counter()
-    embedder = Scorer(detector, config.eval.batch_size, embed_key)
-    inputs = features.cached(
-      embedder, state, images, train.cached_views, workdir
-    )
+    inputs = features.cached(scorer, state, images, train.cached_views, workdir)
     embed_seconds = time.perf_counter() - began
 
   last, state, train_seconds, official = _trained(
@@ -313,7 +181,7 @@ def _run(config, detector, folder, images):
     "selection": config.eval.select,
     "matmul_precision": train.matmul_precision,
     "weights": weights,
-    **provenance(),
+    "provenance": provenance(),
   }
   write_json(workdir / "results.json", results)
   print(results_table(results))
@@ -381,9 +249,9 @@ BEST_ON_TEST = (
 )
 
 OFFICIAL = (
-  "NOTE: the official figures normalise by the statistics of each test batch "
-  "and take the best epoch by its AUROC on the test set, as the authors' code "
-  "does; all others do not, and are what to expect of new images."
+  "NOTE: the official figures are those of the authors' test code: their scores "
+  "depend on each test batch, and the best epoch is taken by its AUROC on the "
+  "test set. All others do not, and are what to expect of new images."
 )
 
 

@@ -21,12 +21,14 @@ X = 3 + 2 * jax.random.normal(KEY, (5, 4, 4, 6))
 
 
 def variables(module, x=X):
-  params, stats = initialize(KEY, {"norm": (module, x)})
-  return params["norm"], stats["norm"]
+  params, collections = initialize(KEY, {"norm": (module, x)})
+  assert collections["norm"].keys() == {"batch_stats"}
+  return params["norm"], collections["norm"]
 
 
 def test_start():
-  params, stats = variables(BatchNorm(var_init=0.0))
+  params, collections = variables(BatchNorm(var_init=0.0))
+  stats = collections["batch_stats"]
   np.testing.assert_array_equal(params["scale"], np.ones(6))
   np.testing.assert_array_equal(params["bias"], np.zeros(6))
   np.testing.assert_array_equal(stats["mean"], np.zeros(6))
@@ -40,7 +42,8 @@ def test_training_mode(unbiased, shape):
   params, _ = variables(BatchNorm(), x)
   params = {"scale": jnp.arange(1.0, 7), "bias": jnp.arange(6.0)}
   module = BatchNorm(epsilon=1e-3, unbiased=unbiased)
-  y, batch = apply_train(module, params, x)
+  y, written = apply_train(module, params, x)
+  batch = written["batch_stats"]
   rows = np.float64(x).reshape(-1, 6)
   mean, var = rows.mean(0), rows.var(0)
   expected = (np.float64(x) - mean) / np.sqrt(var + 1e-3)
@@ -56,43 +59,70 @@ def test_training_mode(unbiased, shape):
 def test_inference_mode_is_affine():
   module = BatchNorm(epsilon=0.0)
   params = {"scale": jnp.full(6, 2.0), "bias": jnp.full(6, 1.0)}
-  running = {"mean": jnp.full(6, 3.0), "var": jnp.full(6, 4.0)}
+  running = {"batch_stats": {"mean": jnp.full(6, 3.0), "var": jnp.full(6, 4.0)}}
   y = apply_eval(module, params, running, X)
   np.testing.assert_allclose(y, (X - 3) / 2 * 2 + 1, rtol=1e-5, atol=1e-5)
 
 
 def test_one_row_has_a_finite_variance():
   params, _ = variables(BatchNorm(), X[:, 0, 0])
-  _, batch = apply_train(BatchNorm(), params, X[:1, 0, 0])
-  chex.assert_tree_all_finite(batch)
+  _, written = apply_train(BatchNorm(), params, X[:1, 0, 0])
+  assert written["batch_stats"]["var"].shape == (6,)
+  chex.assert_tree_all_finite(written)
+
+
+def statistics(value, **others):
+  return {"batch_stats": {"var": jnp.float32(value)}, **others}
 
 
 def test_running_average_folds_in_order():
-  start = {"var": jnp.float32(1.0)}
-  batches = [{"var": jnp.float32(v)} for v in (2.0, 5.0)]
-  found = running_average(start, *batches, momentum=0.9)
-  assert found["var"] == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 5)
-  other = running_average(start, *batches[::-1], momentum=0.9)
-  assert other["var"] == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 5) + 0.1 * 2)
+  start, batches = statistics(1.0), [statistics(2.0), statistics(5.0)]
+  fold = lambda *passes: running_average(start, *passes, momentum=0.9)
+  found = fold(*batches)["batch_stats"]["var"]
+  assert found == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 5)
+  other = fold(*batches[::-1])["batch_stats"]["var"]
+  assert other == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 5) + 0.1 * 2)
+  assert fold() == start
+
+
+def test_other_collections_are_those_of_the_last_pass():
+  start = statistics(1.0, spectral={"u": 1}, kept={"v": 7})
+  found = running_average(
+    start,
+    statistics(2.0, spectral={"u": 2}),
+    # A pass need not write everything.
+    {"spectral": {"u": 3}},
+    momentum=0.9,
+  )
+  assert found["spectral"] == {"u": 3} and found["kept"] == {"v": 7}
+  assert found["batch_stats"]["var"] == pytest.approx(0.9 * 1 + 0.1 * 2)
+  assert start["spectral"] == {"u": 1}
 
 
 def test_running_average_is_a_constant():
   """Statistics are kept, not learnt: no gradient flows through them."""
-  loss = lambda b: running_average(1.0, b, momentum=0.9)
+
+  def loss(value):
+    written = {"batch_stats": {"var": value}}
+    found = running_average(statistics(1.0), written, momentum=0.9)
+    return found["batch_stats"]["var"]
+
+  assert loss(2.0) == pytest.approx(1.1)
   assert jax.grad(loss)(2.0) == 0
 
 
 def test_pytorch():
   torch = pytest.importorskip("torch", reason="needs PyTorch")
   theirs = torch.nn.BatchNorm2d(6)
-  params, stats = variables(BatchNorm())
+  params, running = variables(BatchNorm())
   for k in range(3):
     x = X * (k + 1)
-    y, batch = apply_train(BatchNorm(), params, x)
-    stats = running_average(stats, batch, momentum=0.9)
+    y, written = apply_train(BatchNorm(), params, x)
+    running = running_average(running, written, momentum=0.9)
     image = torch.from_numpy(np.array(x)).permute(0, 3, 1, 2)
     want = theirs(image).detach().permute(0, 2, 3, 1)
     np.testing.assert_allclose(y, want, rtol=1e-4, atol=1e-5)
+  stats = running["batch_stats"]
   np.testing.assert_allclose(stats["mean"], theirs.running_mean, rtol=1e-5)
   np.testing.assert_allclose(stats["var"], theirs.running_var, rtol=1e-5)
 
@@ -107,10 +137,11 @@ class Plain(nn.Module):
 
 def test_networks_without_statistics():
   x = jnp.ones((3, 4))
-  params, stats = initialize(KEY, {"plain": (Plain(), x, x)})
-  assert stats == {"plain": {}}
-  y, batch = apply_train(Plain(), params["plain"], x, x)
-  assert batch == {}
+  params, collections = initialize(KEY, {"plain": (Plain(), x, x)})
+  assert collections == {"plain": {}}
+  y, written = apply_train(Plain(), params["plain"], x, x)
+  assert written == {}
+  assert running_average({}, written, momentum=0.9) == {}
   np.testing.assert_allclose(
     apply_eval(Plain(), params["plain"], {}, x, x), 2 * y
   )

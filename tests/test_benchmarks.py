@@ -278,7 +278,11 @@ def load_recording(method):
   import torch
 
   with np.load(GOLDENS / method / "golden.npz") as arrays:
-    return {k: torch.tensor(arrays[k], dtype=torch.float64) for k in arrays}
+    return {
+      k: torch.tensor(arrays[k], dtype=torch.float64)
+      for k in arrays
+      if not k.startswith("hp/")  # some are names
+    }
 
 
 def group(recording, prefix):
@@ -439,7 +443,7 @@ def test_both_sides_of_dra_have_the_same_losses(load):
   assert not unexpected
   assert all("running" in k or "num_batches" in k for k in missing)
 
-  phase = detector.phases[0]
+  phase = detector.phases[-1]
   draws = phase.draw(jax.random.key(1), batch)
   draws["prior"] = jnp.zeros(4), jnp.ones(4)
   expected = jax.jit(

@@ -3,8 +3,12 @@
 
 import inspect
 import json
+import math
 import pathlib
+import typing
 
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -22,11 +26,15 @@ def config():
 
 
 def keywords(function):
-  """{keyword: default} of a function."""
-  return {
+  """{keyword: default} of a function; of values the dict of their fields."""
+  defaults = {
     name: parameter.default
     for name, parameter in inspect.signature(function).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
+  }
+  return {
+    name: value._asdict() if hasattr(value, "_asdict") else value
+    for name, value in defaults.items()
   }
 
 
@@ -36,6 +44,17 @@ def fields(node, prefix=""):
   for name, value in node.items():
     if isinstance(value, ConfigDict):
       found |= fields(value, f"{prefix}{name}.")
+    else:
+      found[prefix + name] = value
+  return found
+
+
+def leaves(node, prefix=""):
+  """{"train.epochs": Field, ...} of a schema."""
+  found = {}
+  for name, value in node.items():
+    if isinstance(value, dict):
+      found |= leaves(value, f"{prefix}{name}.")
     else:
       found[prefix + name] = value
   return found
@@ -60,11 +79,44 @@ def test_base(method):
   # The factory's keywords and `data.load`'s, with their defaults.
   assert config.detector.to_dict() == keywords(jaxad.METHODS[method])
   want = keywords(data.load) | {"name": "textures", "holdout": 0.0}
-  del want["seed"]  # that of the run
   assert config.data.to_dict() == want
+  configs.check(config)
   # It makes a detector, and config.json holds all of it.
-  assert jaxad.METHODS[method](**config.detector).phases
-  assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
+  assert configs.build_detector(config).phases
+  back = json.loads(json.dumps(config.to_dict()))
+  assert configs.first_difference(back, config.to_dict()) is None
+
+
+def test_groups_come_back_as_values(config):
+  config.train.epochs = 7
+  assert configs.value(configs.Train, config.train) == configs.Train(epochs=7)
+  assert configs.value(configs.Eval, config.eval) == configs.Eval()
+
+
+def test_a_detector_is_made_of_the_nested_fields():
+  config = configs.base("devnet")
+  for name, text in (
+    ("trunk.weights", "random"),
+    ("trunk.width", "4"),
+    ("trunk.blocks", "1,1,1,1"),
+    ("trunk.layer", "layer1"),
+    ("optimizer.schedule", "constant"),
+  ):
+    configs.override(config, f"detector.{name}", text)
+  detector = configs.build_detector(config)
+  batch = {"x": np.zeros((1, 32, 32, 3), np.uint8)}
+  state = jax.eval_shape(detector.init, jax.random.key(0), batch)
+  kernel = state.params["trunk"]["conv1"]["kernel"]
+  assert kernel.shape == (7, 7, 3, 4)
+  configs.override(config, "detector.trunk.layer", "layer5")
+  message = error_of(configs.build_detector, config)
+  assert message.startswith("config.detector.trunk.layer='layer5': expected")
+
+
+@pytest.mark.parametrize("method", jaxad.METHODS)
+def test_every_field_is_documented(method):
+  for name, field in leaves(configs.schema(method)).items():
+    assert field.meaning and "\n" not in field.meaning, name
 
 
 def test_base_gives_fresh_fields(config):
@@ -99,26 +151,23 @@ def test_every_method_has_a_file():
 def test_files(path, preset):
   config = configs.load(f"{path}:{preset}" if preset else str(path))
   assert config.method == path.stem
-  # No field but those of base, and of their types.
-  base, found = fields(configs.base(config.method)), fields(config)
-  assert found.keys() == base.keys()
-  for name, value in found.items():
-    if base[name] is not None and value is not None:
-      assert type(value) is type(base[name]), name
-  factory = jaxad.METHODS[config.method]
-  assert set(config.detector) == keywords(factory).keys()
-  assert factory(**config.detector).phases
+  # No field but those of base, of their types (`load` has checked it), and
+  # they fit together.
+  assert fields(config).keys() == fields(configs.base(config.method)).keys()
+  assert configs.build_detector(config).phases
   name, _, subset = (preset or EMBEDDED[path.stem]).partition("/")
   assert config.data.name == name and config.data.name in data.SOURCES
   assert config.data.subset == (subset or None)
-  assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
+  # By its name it is the same.
+  assert configs.load(f"{path.stem}:{preset}").to_dict() == config.to_dict()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_without_a_preset_nothing_is_downloaded(path):
   config = configs.load(str(path))
   assert config.data.name in ("textures", "digits")
-  assert config.detector.get("weights", "random") == "random"
+  weights = [v for k, v in fields(config).items() if k.endswith("weights")]
+  assert set(weights) <= {"random"}
 
 
 @pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
@@ -197,15 +246,85 @@ def test_load_reads_the_file_and_its_preset(tmp_path):
   assert configs.load(f"{path}:a/b").data.subset == "a/b"
 
 
+def test_load_finds_the_files_by_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert configs.load("ganomaly").data.name == "digits"
+  config = configs.load("ganomaly:folder")
+  assert (config.method, config.data.name) == ("ganomaly", "folder")
+  assert configs.load("ganomaly:cifar10/bird").data.subset == "bird"
+  # A file of that name comes first.
+  (tmp_path / "ganomaly").mkdir()
+  assert configs.load("ganomaly").data.name == "digits"
+
+
+@pytest.mark.parametrize("name", ["ganomali", "../configs/dra", "", "a/dra"])
+def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  message = error_of(configs.load, f"{name}:folder")
+  assert "no such file" in message
+  assert "one of devnet, differnet, dra, flos, ganomaly" in message
+
+
 def test_load_errors(tmp_path):
   message = error_of(configs.load, f"{tmp_path}/missing.py:mvtec_ad")
   assert "missing.py: no such file" in message and "configs/" in message
   assert "no such file" in error_of(configs.load, str(tmp_path))
   (tmp_path / "a.txt").touch()
   assert "not a Python file" in error_of(configs.load, f"{tmp_path}/a.txt")
-  (tmp_path / "b.py").write_text("get_configuration = None\n")
-  message = error_of(configs.load, f"{tmp_path}/b.py")
-  assert "b.py" in message and "no get_config(preset)" in message
+
+
+HEAD = "from jaxad import config, InputError\n\ndef get_config(preset):\n"
+
+
+@pytest.mark.parametrize(
+  ("text", "words"),
+  [
+    ("get_configuration = None\n", "it defines no get_config(preset)."),
+    ("x = 1\ndef get_config(preset:\n", "line 2: "),
+    ("x = '\0'\n", "null bytes"),
+    ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError: No module"),
+    ("get_config = 3\n", "TypeError: 'int' object is not callable"),
+    ("def get_config():\n  pass\n", "TypeError: get_config() takes 0"),
+    (HEAD + "  pass\n", "get_config returned NoneType"),
+    (HEAD + "  return {}\n", "get_config returned dict; expected what"),
+    (HEAD + "  return {}['a']\n", "line 4: KeyError: 'a'"),
+    (HEAD + "  raise ValueError('a\\nb')\n", "line 4: ValueError: a b"),
+    (HEAD + "  return config.base('dro')\n", "line 4: KeyError: 'dro'"),
+    (HEAD + "  raise InputError('say a/b.')\n", "say a/b."),
+    (
+      HEAD + "  c = config.base('dra')\n  c.train.epoch = 1\n  return c\n",
+      "line 5: AttributeError: ",
+    ),
+    (
+      HEAD + "  c = config.base('dra')\n  c.train.epochs = 0\n  return c\n",
+      "config.train.epochs=0: expected a whole number, 1 to",
+    ),
+    (
+      HEAD + "  c = config.base('dra')\n  c.detector.heads = 'seen'\n"
+      "  return c\n",
+      "config.detector.heads='seen': expected a tuple",
+    ),
+    (
+      HEAD + "  c = config.base('dra')\n  c.detector.trunk = 'vgg16'\n"
+      "  return c\n",
+      "config.detector.trunk='vgg16': expected the group of blocks",
+    ),
+    (
+      HEAD + "  c = config.base('dra')\n  c.method = 'flos'\n  return c\n",
+      "config.detector.heads: no such field",
+    ),
+    (
+      HEAD + "  c = config.base('dra').unlock()\n  del c.train\n  return c\n",
+      "config.train: it is missing",
+    ),
+  ],
+)
+def test_load_of_a_faulty_file(tmp_path, text, words):
+  path = tmp_path / "mine.py"
+  path.write_text(text)
+  message = error_of(configs.load, f"{path}:folder")
+  assert words in message and ("InputError" in text or "mine.py: " in message)
+  assert not (tmp_path / "__pycache__").exists()
 
 
 # Overrides.
@@ -216,7 +335,6 @@ def test_load_errors(tmp_path):
   [
     ("seed", "7", 7),
     ("train.epochs", "3", 3),
-    ("train.epochs", "-3", -3),
     ("detector.learning_rate", "1e-3", 1e-3),
     ("detector.learning_rate", "1", 1.0),
     ("data.holdout", "0", 0.0),
@@ -240,6 +358,14 @@ def test_load_errors(tmp_path):
     ("data.root", "none", None),
     ("data.subset", "001", "001"),
     ("detector.layer", "features.2", "features.2"),
+    ("detector.score", "nll", "nll"),
+    ("data.seed", "5", 5),
+    ("data.image_size", "64", 64),
+    ("data.image_size", "(64, 96)", (64, 96)),
+    ("data.image_size", "64,96", (64, 96)),
+    ("data.channels", "1", 1),
+    ("data.channels", "none", None),
+    ("train.matmul_precision", "highest", "highest"),
   ],
 )
 def test_override(config, name, text, value):
@@ -250,34 +376,112 @@ def test_override(config, name, text, value):
   assert found == before | {name: value}
 
 
+@pytest.mark.parametrize(
+  ("name", "text", "value"),
+  [
+    ("detector.trunk.name", "alexnet", "alexnet"),
+    ("detector.trunk.blocks", "1,1,1,1", (1, 1, 1, 1)),
+    ("detector.trunk.blocks", "(1, 2, 3, 4)", (1, 2, 3, 4)),
+    ("detector.trunk.blocks", "[1,2,3,4,]", (1, 2, 3, 4)),
+    ("detector.trunk.train_norms", "false", False),
+    ("detector.optimizer.learning_rate", "1e-3", 1e-3),
+    ("detector.criterion.name", "focal", "focal"),
+    ("detector.heads", "holistic,seen", ("holistic", "seen")),
+    ("detector.heads", "('holistic', 'seen')", ("holistic", "seen")),
+    ("detector.heads", "seen", ("seen",)),
+  ],
+)
+def test_override_of_a_nested_field(name, text, value):
+  config = configs.base("dra")
+  before = fields(config)
+  configs.override(config, name, text)
+  assert fields(config) == before | {name: value}
+  configs.check(config)
+  assert configs.build_detector(config)
+
+
 def test_override_again(config):
   for text, value in (("5", 5), ("none", None), ("7", 7)):
     configs.override(config, "eval.every", text)
     assert config.eval.every == value
-  with pytest.raises(InputError, match="eval.every=x: expected int"):
+  with pytest.raises(InputError, match="eval.every='x': expected a whole"):
     configs.override(config, "eval.every", "x")
 
 
 @pytest.mark.parametrize(
-  ("name", "text", "kind"),
+  ("name", "text", "expected"),
   [
-    ("train.epochs", "3.0", "int"),
-    ("train.epochs", "many", "int"),
-    ("train.epochs", "True", "int"),
-    ("train.epochs", "", "int"),
-    ("train.epochs", "__import__('os')", "int"),
-    ("detector.learning_rate", "small", "float"),
-    ("detector.learning_rate", "True", "float"),
-    ("train.drop_remainder", "1", "bool"),
-    ("train.drop_remainder", "yes", "bool"),
-    ("data.image_size", "(64, 64)", "int"),
+    ("train.epochs", "3.0", "a whole number, 1 to 65536."),
+    ("train.epochs", "many", "a whole number"),
+    ("train.epochs", "True", "a whole number"),
+    ("train.epochs", "", "a whole number"),
+    ("train.epochs", "__import__('os')", "a whole number"),
+    ("train.epochs", "9" * 5000, "a whole number"),
+    ("detector.learning_rate", "small", "a number, 0 to 10."),
+    ("detector.learning_rate", "True", "a number"),
+    ("train.drop_remainder", "1", "True or False."),
+    ("train.drop_remainder", "yes", "True or False."),
+    ("train.matmul_precision", "lowest", "one of default, high, highest."),
+    ("eval.protocol", "", "one of standard, official."),
+    ("data.channels", "2", "one of 1, 3, or None"),
+    ("detector.score", "1", "one of latent, nll."),
   ],
 )
-def test_override_with_a_value_of_another_type(config, name, text, kind):
+def test_override_with_a_wrong_value(config, name, text, expected):
   before = fields(config)
   message = error_of(configs.override, config, name, text)
-  assert f"config.{name}={text}: expected {kind}" in message
+  assert message.startswith(f"config.{name}={text!r}: expected {expected}")
   assert fields(config) == before
+
+
+def test_override_of_a_tuple_with_a_wrong_value():
+  config = configs.base("dra")
+  override = configs.override
+  message = error_of(override, config, "detector.heads", "seen,sene")
+  assert "config.detector.heads=('seen', 'sene'): expected a tuple" in message
+  assert "each one of holistic, seen" in message
+  message = error_of(override, config, "detector.trunk.blocks", "1,1,0,1")
+  assert "config.detector.trunk.blocks=(1, 1, 0, 1): expected" in message
+  message = error_of(override, config, "data.image_size", "64,64,64")
+  assert "a tuple of 2" in message
+
+
+def numeric(kind):
+  """Whether a type is, or is an alternative of, a number."""
+  parts = typing.get_args(kind)
+  if typing.get_origin(kind) is typing.Literal:
+    return all(type(part) is int for part in parts)
+  return kind in (int, float) or any(numeric(part) for part in parts)
+
+
+@pytest.mark.parametrize("method", jaxad.METHODS)
+def test_extreme_numbers(method):
+  """No field takes what would fail later with a traceback, or not at all."""
+  schema = {k: f for k, f in leaves(configs.schema(method)).items()}
+  names = [k for k, field in schema.items() if numeric(field.kind)]
+  assert {"seed", "data.seed", "train.epochs", "eval.batch_size"} < set(names)
+  assert sum(name.startswith("detector.") for name in names) > 4
+  for name in names:
+    default = schema[name].default
+    n = len(default) if isinstance(default, tuple) else 1
+    for text in ("0", "-1", "nan", "1e30", "1" + "0" * 18):
+      config = configs.base(method)
+      try:
+        configs.override(config, name, ",".join([text] * n))
+      except InputError as error:
+        message = str(error)
+        assert message.startswith(f"config.{name}="), message
+        assert "\n" not in message and ": expected " in message
+        continue
+      assert text != "nan", name
+      assert text in ("0", "-1") or name in UNBOUNDED, f"{name}={text}"
+      configs.build_detector(config)
+  for name in UNBOUNDED & set(names):
+    assert not math.isnan(schema[name].default)
+
+
+# A mean of pixels may be anything.
+UNBOUNDED = {"detector.mean"}
 
 
 @pytest.mark.parametrize(
@@ -292,6 +496,7 @@ def test_override_with_a_value_of_another_type(config, name, text, kind):
     ("", ["no such field"]),
     ("train", ["config.train is a group", "epochs", "batch_size"]),
     ("detector", ["config.detector is a group", "n_blocks"]),
+    ("method", ["config.method", "--config says"]),
   ],
 )
 def test_override_of_an_unknown_field(config, name, words):
@@ -320,3 +525,20 @@ def test_first_difference(config):
   message = configs.first_difference(theirs, ours)
   assert message == "config.data.image_size is None there and 256 here"
   assert configs.first_difference({"a": 1}, {"a": {"b": 1}})
+
+
+def test_first_difference_of_tuples_and_of_fields_that_do_not_count():
+  config = configs.base("dra")
+  theirs = json.loads(json.dumps(config.to_dict()))
+  assert configs.first_difference(theirs, config.to_dict()) is None
+  config.detector.trunk.blocks = (1, 1, 1, 1)
+  message = configs.first_difference(theirs, config.to_dict())
+  assert message.startswith("config.detector.trunk.blocks is [2, 2, 2, 2] ")
+  ignore = {"config.detector.trunk.blocks", "config.data.root"}
+  config.data.root = "/elsewhere"
+  difference = lambda: configs.first_difference(
+    theirs, config.to_dict(), ignore=ignore
+  )
+  assert difference() is None
+  config.data.seed = 1
+  assert difference() == "config.data.seed is 0 there and 1 here"

@@ -1,5 +1,5 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Decoding, folder layouts, TFDS builders and batches."""
+"""Decoding, folder layouts and TFDS builders."""
 
 import inspect
 import os
@@ -15,7 +15,6 @@ from PIL import Image
 import jaxad.data
 from jaxad import fields
 from jaxad.data import folder, images, magnetic_tile
-from jaxad.data.examples import Examples
 from jaxad.errors import InputError
 
 
@@ -680,104 +679,6 @@ def test_textures_errors():
   assert "n_train" in load_error("textures", n_train=0)
   assert "n_test_defect" in load_error("textures", n_test_defect=-1)
   assert "32" in load_error("textures", image_size=16)
-
-
-# Batches.
-
-
-@pytest.fixture
-def examples():
-  x = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
-  mask = np.arange(11 * 4, dtype=np.uint8).reshape(11, 2, 2) % 2
-  label = (np.arange(11) % 2).astype(np.int32)
-  names = tuple(map(str, range(11)))
-  return Examples(x, label, names, names, mask)
-
-
-def epoch_of(examples, *args, **keywords):
-  return list(jaxad.data.batches(examples, *args, **keywords))
-
-
-def assert_same(batches, others):
-  assert len(batches) == len(others)
-  for a, b in zip(batches, others, strict=True):
-    assert a.keys() == b.keys()
-    for key in a:
-      assert a[key].dtype == b[key].dtype
-      np.testing.assert_array_equal(a[key], b[key])
-
-
-def test_evaluation_order_and_padding(examples):
-  batches = epoch_of(examples, 4, with_mask=True)
-  assert len(batches) == 3 == jaxad.data.number_of_batches(11, 4)
-  index = np.concatenate([batch["index"] for batch in batches])
-  weight = np.concatenate([batch["weight"] for batch in batches])
-  assert index.tolist() == [*range(11), 8]
-  assert weight.tolist() == [1] * 11 + [0]
-  for batch in batches:
-    assert batch["x"].shape == (4, 3) and batch["x"].dtype == np.float32
-    assert batch["weight"].dtype == np.float32
-    assert batch["label"].dtype == batch["index"].dtype == np.int32
-    assert batch["mask"].dtype == np.uint8
-    for key in ("x", "label", "mask"):
-      expected = getattr(examples, key)[batch["index"]]
-      np.testing.assert_array_equal(batch[key], expected)
-  assert "mask" not in epoch_of(examples, 4)[0]
-
-
-def test_order_is_a_function_of_seed_and_epoch(examples):
-  order = lambda **keywords: np.concatenate(
-    [batch["index"] for batch in epoch_of(examples, 11, **keywords)]
-  )
-  expected = np.random.default_rng((5, 2)).permutation(11)
-  np.testing.assert_array_equal(order(seed=5, epoch=2), expected)
-  np.testing.assert_array_equal(order(seed=5, epoch=2), expected)
-  assert (order(seed=5, epoch=3) != expected).any()
-  assert (order(seed=6, epoch=2) != expected).any()
-
-
-@pytest.mark.parametrize("start", [0, 1, 2, 3])
-def test_start_leaves_whole_batches_out(examples, start):
-  whole = epoch_of(examples, 4, seed=1, epoch=7)
-  rest = epoch_of(examples, 4, seed=1, epoch=7, start=start)
-  assert_same(rest, whole[start:])
-
-
-def test_drop_remainder(examples):
-  batches = epoch_of(examples, 4, seed=1, drop_remainder=True)
-  assert len(batches) == 2 == jaxad.data.number_of_batches(11, 4, True)
-  assert_same(batches, epoch_of(examples, 4, seed=1)[:2])
-
-
-def test_processes_share_a_batch(examples):
-  whole = epoch_of(examples, 6, seed=3)
-  parts = [
-    epoch_of(examples, 6, seed=3, process_index=p, process_count=3)
-    for p in range(3)
-  ]
-  joined = [
-    {key: np.concatenate([part[key] for part in row]) for key in row[0]}
-    for row in zip(*parts, strict=True)
-  ]
-  assert_same(joined, whole)
-
-
-def test_wrong_arguments_of_batches(examples):
-  for keywords, named in (
-    ({"batch_size": 0}, "batch_size"),
-    ({"batch_size": 5, "process_count": 2}, "processes, 2"),
-    ({"batch_size": 4, "start": 4}, "start is 4"),
-    ({"batch_size": 4, "start": -1}, "start is -1"),
-    ({"batch_size": 4, "seed": -1}, "seed is -1"),
-    ({"batch_size": 4, "process_index": 1}, "process_index"),
-    ({"batch_size": 12, "drop_remainder": True}, "only 11 examples"),
-  ):
-    # Before the first batch is asked for.
-    with pytest.raises(InputError, match=named):
-      jaxad.data.batches(examples, **keywords)
-  bare = Examples(examples.x, examples.label, examples.id, examples.kind, None)
-  with pytest.raises(InputError, match="no masks"):
-    jaxad.data.batches(bare, 4, with_mask=True)
 
 
 def test_no_tensorflow_at_import_and_no_noise():

@@ -7,24 +7,35 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import ndimage
 
 import jaxad
+from jaxad.data.examples import Examples
+from jaxad.detector import Phase, State
 from jaxad.errors import InputError
+from jaxad.evaluation.scoring import Scorer
+from jaxad.layers.augmentation import Augmentation
+from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.coupling import Flow
 from jaxad.layers.rotation import rotate_nearest
+from jaxad.losses import Criterion
 from jaxad.methods.differnet import (
   negative_log_likelihood,
   pooled_features,
 )
 from jaxad.methods.ganomaly import Generator
 from jaxad.networks.dcgan import Encoder
+from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import make_trunk, normalize
-from jaxad.networks.variables import apply_train
+from jaxad.networks.variables import apply_eval, apply_train, initialize
+from jaxad.optim import ClippedAdam
+from jaxad.plan import Plan
 
 SIZE = 32
 
@@ -85,22 +96,25 @@ class Case(NamedTuple):
 
 
 # Of the methods that learn from labelled anomalies.
+SMALL = Trunk(weights="random", width=4, blocks=(1, 1, 1, 1), layer="layer1")
 LABELLED = dict(
-  weights="random",
-  trunk_width=4,
-  trunk_blocks="1,1,1,1",
-  layer="layer1",
-  rotation=0.0,
-  learning_rate=3e-3,
+  trunk=SMALL,
+  augmentation=Augmentation(rotation=0.0),
+  optimizer=ClippedAdam(learning_rate=3e-3),
 )
-WRONG_TRUNKS = (
-  ("trunk", "vgg", "trunk='vgg'.*alexnet, squeezenet1_1, resnet18, vgg16"),
-  ("layer", "layer5", "layer='layer5'.*layer1, layer2"),
-  ("trunk_width", 0, "trunk_width=0.*1 or more"),
-  ("trunk_blocks", "2,2,2", "trunk_blocks=2,2,2.*such as 2,2,2,2"),
-  ("trunk_dtype", "float16", "trunk_dtype='float16'.*float32, bfloat16"),
-  ("schedule", "never", "schedule='never'.*early, late, constant"),
-  ("steps_per_epoch", 0, "steps_per_epoch=0.*1 or more"),
+WRONG = (
+  ("trunk", Trunk("vgg"), "trunk.name='vgg'.*alexnet, .*resnet18, vgg16"),
+  ("trunk", Trunk(layer="layer5"), "trunk.layer='layer5'.*layer1, layer2"),
+  ("trunk", Trunk(width=0), "trunk.width=0.*1 to"),
+  ("trunk", Trunk(blocks=(2, 2, 2)), r"blocks=\(2, 2, 2\).*\(2, 2, 2, 2\)"),
+  ("trunk", Trunk(dtype="float16"), "dtype='float16'.*float32, bfloat16"),
+  (
+    "optimizer",
+    ClippedAdam(schedule="never"),
+    "optimizer.schedule='never'.*early, late, cosine, constant",
+  ),
+  ("augmentation", Augmentation(200.0), "augmentation.rotation=200.0.*180"),
+  ("steps_per_epoch", 0, "steps_per_epoch=0.*1 to"),
 )
 
 
@@ -108,10 +122,18 @@ CASES = {
   "devnet": Case(
     keywords=LABELLED,
     wrong=(
-      *WRONG_TRUNKS,
-      ("n_scales", 0, "n_scales=0.*1 or more"),
-      ("criterion", "hinge", "criterion='hinge'.*deviation, weighted_dev"),
-      ("prior_size", 1, "prior_size=1.*2 or more"),
+      *WRONG,
+      ("n_scales", 0, "n_scales=0.*1 to"),
+      (
+        "criterion",
+        Criterion("hinge"),
+        "criterion.name='hinge'.*deviation, weighted_dev",
+      ),
+      (
+        "criterion",
+        Criterion(prior_size=1),
+        "criterion.prior_size=1.*2 to",
+      ),
     ),
     ratio=2.0,
   ),
@@ -139,16 +161,15 @@ CASES = {
   "dra": Case(
     keywords=LABELLED | dict(n_references=2, pseudo="none"),
     wrong=(
-      *WRONG_TRUNKS,
-      ("heads", "seen,black", "heads='black'.*holistic, seen, pseudo"),
+      *WRONG,
+      ("heads", ("seen", "black"), "heads=.*'black'.*holistic, seen, pseudo"),
       ("reference", "none", "reference='none'.*resample, fixed"),
-      ("test_reference", "none", "test_reference='none'.*fixed, official"),
       ("pseudo", "cutpaste", "pseudo='cutpaste'.*cutmix, outliers, none"),
-      ("n_references", 0, "n_references=0.*1 or more"),
+      ("n_references", 0, "n_references=0.*1 to"),
     ),
     gap=2.0,
   ),
-  "flos": Case(keywords=LABELLED, wrong=WRONG_TRUNKS, ratio=2.0),
+  "flos": Case(keywords=LABELLED, wrong=WRONG, ratio=2.0),
   "ganomaly": Case(
     keywords=dict(latent_dim=8, width=8, learning_rate=2e-3),
     wrong=(
@@ -165,25 +186,29 @@ CASES = {
   "kdad": Case(
     keywords=dict(
       weights="random",
-      loss_layers="features.4,features.9",
+      loss_layers=("features.4", "features.9"),
       learning_rate=3e-3,
       map_sigma=2.0,
     ),
     wrong=(
       ("trunk", "alexnet", "trunk='alexnet'.*vgg16, squeezenet1_1"),
       ("cloner", "large", "cloner='large'.*small, equal"),
-      ("loss_layers", "pool5", "loss_layers='pool5'.*features.4, .*30"),
-      ("score_layers", "features.30", "score_layers=.*features.4, features.9"),
+      ("loss_layers", ("pool5",), "loss_layers='pool5'.*features.4, .*30"),
+      (
+        "score_layers",
+        ("features.30",),
+        "score_layers=.*features.4, features.9",
+      ),
       ("map", "smooth", "map='smooth'.*gradient, guided"),
-      ("map_sigma", 0.0, "map_sigma=0.0.*positive"),
-      ("lam", -1.0, "lam=-1.0.*negative"),
+      ("map_sigma", 0.0, "map_sigma=0.0.*above 0"),
+      ("lam", -1.0, "lam=-1.0.*0 to"),
     ),
     ratio=2.0,
   ),
   "mlep": Case(
     keywords=LABELLED,
     wrong=(
-      *WRONG_TRUNKS,
+      *WRONG,
       ("score", "psnr", "score='psnr'.*feature_distance, reconstruction"),
     ),
     gap=0.3,
@@ -192,8 +217,8 @@ CASES = {
     keywords=dict(depth=1, width=8, latent_dim=8, learning_rate=2e-3),
     wrong=(
       ("variant", "dev", "variant='dev'.*paper, released"),
-      ("mining_steps", 0, "mining_steps=0.*1 or more"),
-      ("warm_up", 1.5, "warm_up=1.5.*fraction"),
+      ("mining_steps", 0, "mining_steps=0.*1 to"),
+      ("warm_up", 1.5, "warm_up=1.5.*0 to 1"),
     ),
     normal=cropped(stripes, 13),
     odd=cropped(noise, 13),
@@ -202,7 +227,7 @@ CASES = {
   ),
   "saoe": Case(
     keywords=LABELLED,
-    wrong=(*WRONG_TRUNKS, ("score", "logit", "score='logit'.*uniform")),
+    wrong=(*WRONG, ("score", "logit", "score='logit'.*uniform")),
     gap=0.1,
   ),
   "skip_ganomaly": Case(
@@ -214,6 +239,18 @@ CASES = {
 }
 
 KEY = jax.random.key(5)
+# Of examples.
+KEYS = jax.random.split(KEY, 8)
+
+
+def plan_of(detector, steps=10_000):
+  """A plan so long that no learning rate falls in a test."""
+  n = len(detector.phases)
+  return Plan(
+    batch_size=4,
+    ends=tuple(steps * (k + 1) for k in range(n)),
+    steps_per_epoch=(steps,) * n,
+  )
 
 
 @dataclasses.dataclass
@@ -232,7 +269,8 @@ class Subject:
   def batch_of(self, seed):
     """Another batch of the same shapes."""
     x = self.case.normal(4, seed)
-    if self.detector.phases[0].balance is None:
+    streams = [s for phase in self.trained for s in phase.streams]
+    if all(s.rows == "normal" and s.name == "x" for s in streams):
       return {"x": x}
     return {
       "x": np.concatenate([x, self.case.odd(2, seed)]),
@@ -241,17 +279,24 @@ class Subject:
     }
 
   @functools.cached_property
+  def trained(self):
+    """The phases that are more than a fit."""
+    return [p for p in self.detector.phases if p.step is not None]
+
+  @functools.cached_property
   def init(self):
-    return jax.jit(self.detector.init)
+    plan = plan_of(self.detector)
+    return jax.jit(functools.partial(self.detector.init, plan=plan))
 
   @functools.cached_property
   def state(self):
     # As users call it: jit would make arrays of Python numbers.
-    return self.detector.init(jax.random.key(0), self.batch)
+    plan = plan_of(self.detector)
+    return self.detector.init(jax.random.key(0), self.batch, plan)
 
   @functools.cached_property
   def updates(self):
-    return [jax.jit(phase.update) for phase in self.detector.phases]
+    return {phase.name: jax.jit(phase.update) for phase in self.trained}
 
   @functools.cached_property
   def score(self):
@@ -263,18 +308,26 @@ class Subject:
 
   @functools.cached_property
   def embed(self):
-    return jax.jit(self.detector.embed)
+    return jax.jit(self.detector.embed, static_argnums=3)
+
+  @functools.cached_property
+  def scorer(self):
+    return Scorer(self.detector, 4, KEY)
 
   def train(self, state, steps):
     """The state after that many steps of every phase, and all the metrics."""
     history = []
-    for phase, update in zip(self.detector.phases, self.updates, strict=True):
-      for _ in range(steps):
-        state, metrics = update(state, self.batch)
-        history.append(metrics)
-      if phase.fit:
-        weight = np.ones(len(self.batch["x"]), np.float32)
-        state = phase.fit(state, [self.batch | {"weight": weight}])
+    normal = self.batch["x"][:4]
+    zeros, ones = np.zeros(4, np.int32), np.ones(4, np.float32)
+    for phase in self.detector.phases:
+      if phase.step is not None:
+        for _ in range(steps):
+          state, metrics = self.updates[phase.name](state, self.batch)
+          history.append(metrics)
+      if phase.fit is not None:
+        assert phase.fit_rows == "normal"
+        batches = [{"x": normal, "label": zeros, "weight": ones}]
+        state = phase.fit(state, iter(batches))
     return state, history
 
 
@@ -328,13 +381,13 @@ def test_init(subject):
   chex.assert_tree_all_finite(state.params)
   # The batch gives shapes; its values and its size do not matter.
   batch = subject.batch | {"x": subject.batch["x"][-1:]}
-  shapes = jax.eval_shape(subject.detector.init, KEY, batch)
+  shapes = jax.eval_shape(subject.init, KEY, batch)
   chex.assert_trees_all_equal_shapes_and_dtypes(state, shapes)
 
 
 def test_update_keeps_the_structure_and_counts(subject):
   state = subject.state
-  for update in subject.updates:
+  for update in subject.updates.values():
     new, metrics = update(state, subject.batch)
     chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
     assert int(new.step) == int(state.step) + 1
@@ -356,7 +409,7 @@ def test_ten_steps_lower_the_loss(subject):
 
 
 def test_update_is_traced_once(subject):
-  for phase in subject.detector.phases:
+  for phase in subject.trained:
     chex.clear_trace_counter()
     update = jax.jit(chex.assert_max_traces(phase.update, n=1))
     state = subject.state
@@ -381,13 +434,13 @@ def test_the_key_decides_everything(subject):
 
 
 def test_rows_of_weight_zero_change_nothing(subject):
-  if any(phase.full_batches for phase in subject.detector.phases):
+  if any(phase.full_batches for phase in subject.trained):
     pytest.skip("a method that normalises by the batch; the loop does not pad")
   weight = np.float32([1, 0, 1, 0])
   other = np.where(
     weight[:, None, None, None] == 1, subject.x, subject.case.odd(4, 1)
   )
-  for update in subject.updates:
+  for update in subject.updates.values():
     step = lambda x, weight, update=update: update(
       subject.state, {"x": x, "weight": weight}
     )
@@ -403,7 +456,7 @@ def test_rows_of_weight_zero_change_nothing(subject):
 
 
 def test_score(subject):
-  scores = subject.score(subject.state, subject.x, KEY)
+  scores = subject.score(subject.state, subject.x, KEYS[:4])
   assert scores.image.shape == (4,) and scores.image.dtype == jnp.float32
   for part in scores.parts.values():
     assert part.shape == (4,) and part.dtype == jnp.float32
@@ -415,35 +468,67 @@ def test_score(subject):
 def test_map(subject):
   x = subject.x
   fn = subject.localize if subject.detector.localize else subject.score
-  scores = fn(subject.state, x, KEY)
+  scores = fn(subject.state, x, KEYS[:4])
   if scores.map is None:
     pytest.skip("a method without maps")
   assert scores.map.shape == x.shape[:3] and scores.map.dtype == jnp.float32
   chex.assert_tree_all_finite(scores)
   assert (np.ptp(scores.map, axis=(1, 2)) > 0).all()
-  plain = subject.score(subject.state, x, KEY)
+  plain = subject.score(subject.state, x, KEYS[:4])
   assert_close(scores.image, plain.image)
   assert_close(scores.parts, plain.parts)
 
 
-def test_scores_do_not_depend_on_the_rest_of_the_batch(subject):
-  score = lambda x: np.asarray(subject.score(subject.state, x, KEY).image)
-  x = subject.x
-  want = score(x)
+def assert_alone(score, x, odd):
+  """Each row has the score that it has in any batch, with its own key.
+
+  Args:
+    score: (x, keys) to [B].
+    x: 4 examples.
+    odd: 3 others.
+  """
+  keys = KEYS[:4]
+  want = score(x, keys)
   close = functools.partial(np.testing.assert_allclose, rtol=1e-5)
-  close(score(x[::-1])[::-1], want)
-  neighbours = np.concatenate([x[:1], subject.case.odd(3, 0)])
-  close(score(neighbours)[0], want[0])
-  close([score(row[None])[0] for row in x], want)
+  close(score(x[::-1], keys[::-1])[::-1], want)
+  neighbours = np.concatenate([x[:1], odd])
+  close(score(neighbours, KEYS[np.array([0, 5, 6, 7])])[0], want[0])
+  close([score(x[k : k + 1], keys[k : k + 1])[0] for k in range(4)], want)
   padded = np.concatenate([x[:3], x[:1]])
-  close(score(padded)[:3], want[:3])
+  close(score(padded, KEYS[np.array([0, 1, 2, 0])])[:3], want[:3])
+
+
+def test_scores_do_not_depend_on_the_rest_of_the_batch(subject):
+  score = lambda x, keys: np.asarray(
+    subject.score(subject.state, x, keys).image
+  )
+  assert_alone(score, subject.x, subject.case.odd(3, 0))
+
+
+def examples_of(x, names=None):
+  n = len(x)
+  names = names or tuple(f"{k}.png" for k in range(n))
+  return Examples(x, np.zeros(n, np.int32), names, ("good",) * n, None)
+
+
+def test_score_and_map_come_from_one_pass(subject):
+  examples = examples_of(subject.x)
+  plain = subject.scorer.scores(subject.state, examples)
+  both = subject.scorer.scores(subject.state, examples, with_maps=True)
+  assert plain.map is None and plain.image.dtype == np.float32
+  assert both.map.shape == subject.x.shape[:3]
+  assert_close(both.image, plain.image)
+  assert_close(both.parts, plain.parts)
+  # What the scorer adds is the keys.
+  alone = subject.score(subject.state, subject.x, KEYS[:4])
+  assert_close(plain.image, np.asarray(alone.image))
 
 
 def test_training_makes_odd_examples_stand_out(subject):
   normal, odd = subject.case.normal(4, seed=9), subject.case.odd(4, seed=9)
   if subject.case.seen:
     normal = subject.x
-  score = lambda state, x: np.asarray(subject.score(state, x, KEY).image)
+  score = lambda state, x: np.asarray(subject.score(state, x, KEYS[:4]).image)
   state, _ = subject.train(subject.state, subject.case.steps)
   if subject.case.gap is not None:
     gap = lambda state: score(state, odd).min() - score(state, normal).max()
@@ -459,12 +544,14 @@ def test_training_makes_odd_examples_stand_out(subject):
 
 def test_nothing_calls_back_to_the_host(subject):
   detector, state, x = subject.detector, subject.state, subject.x
-  calls = {"score": (detector.score, state, x, KEY)}
-  for phase in detector.phases:
+  calls = {"score": (detector.score, state, x, KEYS[:4])}
+  for phase in subject.trained:
     calls[phase.name] = (phase.update, state, subject.batch)
-  for name in ("localize", "embed"):
-    if fn := getattr(detector, name):
-      calls[name] = (fn, state, x, KEY)
+  if detector.localize:
+    calls["localize"] = (detector.localize, state, x, KEYS[:4])
+  for train in (False, True) if detector.embed else ():
+    embed = functools.partial(detector.embed, train=train)
+    calls[f"embed {train}"] = (embed, state, x, KEYS[:4])
   for name, (fn, *args) in calls.items():
     assert "callback" not in str(jax.make_jaxpr(fn)(*args)), name
 
@@ -472,21 +559,24 @@ def test_nothing_calls_back_to_the_host(subject):
 def test_embedded_features_stand_for_the_images(subject):
   if subject.detector.embed is None:
     pytest.skip("a method without frozen features")
-  state, x = subject.state, subject.x
-  features = subject.embed(state, x, None)
+  state, x, keys = subject.state, subject.x, KEYS[:4]
+  features = subject.embed(state, x, keys, False)
   assert features.ndim == 3 and len(features) == len(x)
   assert features.dtype == jnp.float32
-  scores = subject.score(state, x, KEY)
-  assert_close(subject.score(state, features, KEY), scores)
-  # The same random views, where the draw has the same key.
-  _, draw_key = jax.random.split(state.key)
-  features = subject.embed(state, x, draw_key)
-  for update in subject.updates:
-    new, metrics = update(state, {"x": x})
-    same, same_metrics = update(state, {"x": features})
+  scores = subject.score(state, x, keys)
+  assert_close(subject.score(state, features, keys), scores)
+  # The same random views, where a step draws for each example with its key.
+  features = subject.embed(state, x, keys, True)
+  for phase in subject.trained:
+    one = lambda row, key, phase=phase: phase.draw(key, {"x": row[None]})
+    draws = jax.tree.map(lambda v: v[:, 0], jax.vmap(one)(x, keys))
+    step = jax.jit(phase.step)
+    new, metrics = step(state, {"x": x}, draws)
+    same, same_metrics = step(state, {"x": features}, None)
     assert_close(same.params, new.params)
     assert_close(same_metrics, metrics)
-  assert differ(features, subject.embed(state, x, KEY))
+    assert differ(new.params, state.params)
+  assert differ(features, subject.embed(state, x, KEYS[4:], True))
 
 
 @pytest.mark.parametrize(
@@ -498,6 +588,114 @@ def test_wrong_keywords(name, keyword, value, message):
   with pytest.raises(InputError, match=message) as caught:
     jaxad.METHODS[name](**keywords)
   assert "\n" not in str(caught.value)
+
+
+# The state.
+
+
+class Counting(nn.Module):
+  """A norm and a scale; a collection of its own counts the passes."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    passes = self.variable("counts", "passes", jnp.zeros, (), jnp.int32)
+    if train:
+      passes.value += 1
+    x = BatchNorm(name="norm")(x, train)
+    scale = self.param("scale", nn.initializers.ones, (), jnp.float32)
+    return scale * x + passes.value
+
+
+def counting():
+  """A toy whose network has more than running statistics."""
+  network = Counting()
+
+  def init(key, batch, plan=None):
+    x = jnp.float32(batch["x"])
+    params, collections = initialize(key, {"network": (network, x)})
+    return State.new(key, params, collections, {}, plan)
+
+  def step(state, batch, draws):
+    of_network = state.collections["network"]
+    y, written = apply_train(
+      network, state.params["network"], batch["x"], collections=of_network
+    )
+    of_network = running_average(of_network, written, momentum=0.75)
+    collections = {"network": of_network}
+    return state.replace(collections=collections), {"loss": y.mean()}
+
+  def score(state, x, keys):
+    params, collections = state.params, state.collections
+    y = apply_eval(network, params["network"], collections["network"], x)
+    return jaxad.Scores(y[:, 0])
+
+  phase = Phase("toy", step, full_batches=True)
+  return jaxad.Detector(init, (phase,), score)
+
+
+def test_the_state_keeps_every_collection():
+  detector = counting()
+  x = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
+  examples = examples_of(x)
+  plan = jaxad.make_plan(detector, examples, batch_size=4, steps=3)
+  state = detector.init(KEY, {"x": x[:1]}, plan)
+  assert state.collections["network"].keys() == {"batch_stats", "counts"}
+  assert state.params["network"].keys() == {"scale", "norm"}
+  state = jaxad.fit(detector, state, examples, plan)
+  found = state.collections["network"]
+  # Read, counted on and kept; the statistics are averaged beside it.
+  assert found["counts"]["passes"].dtype == jnp.int32
+  assert int(found["counts"]["passes"]) == 3
+  mean = (1 - 0.75**3) * x.mean(0)
+  var = 0.75**3 + (1 - 0.75**3) * x.var(0, ddof=1)
+  of_norm = found["batch_stats"]["norm"]
+  np.testing.assert_allclose(of_norm["mean"], mean, rtol=1e-5)
+  np.testing.assert_allclose(of_norm["var"], var, rtol=1e-5)
+  # And the score reads both.
+  want = (x - mean) / np.sqrt(var + 1e-5) + 3
+  got = Scorer(detector, 4, KEY).scores(state, examples).image
+  np.testing.assert_allclose(got, want[:, 0], rtol=1e-4)
+
+
+FALLING = [n for n in CASES if "optimizer" in CASES[n].keywords]
+
+
+@pytest.mark.parametrize("name", FALLING)
+def test_the_plan_reaches_the_optimiser(name):
+  """An epoch of one step makes the second step a quarter as long."""
+  optimizer = ClippedAdam(1e-2, schedule="late", decay_every=1, decay_rate=0.25)
+  keywords = CASES[name].keywords | {"optimizer": optimizer}
+  detector, batch = jaxad.METHODS[name](**keywords), subject_of(name).batch
+  *before, phase = detector.phases
+  plan = lambda of_others, of_this: Plan(
+    4, (0,) * len(before) + (9,), (of_others,) * len(before) + (of_this,)
+  )
+  long, short = plan(1, 1000), plan(1000, 1)
+  update = jax.jit(phase.update)
+  # The rate of the first step is the same.
+  state = detector.init(KEY, batch, long)
+  assert state.plan == long
+  state, _ = update(state, batch)
+  slow, fast = (
+    update(state.replace(plan=plan), batch)[0].params for plan in (short, long)
+  )
+  difference = lambda params: jax.tree.map(
+    lambda new, old: np.asarray(new) - np.asarray(old), params, state.params
+  )
+  moved = difference(fast)
+  assert optax.tree.norm(moved) > 0.1
+  quarter = jax.tree.map(lambda v: v / 4, moved)
+  chex.assert_trees_all_close(difference(slow), quarter, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FALLING)
+def test_a_rate_that_falls_needs_a_plan(name):
+  detector, batch = subject_of(name).detector, subject_of(name).batch
+  with pytest.raises(InputError, match="optimizer.schedule=.*a Plan"):
+    jax.eval_shape(detector.init, KEY, batch)
+  optimizer = ClippedAdam(schedule="constant")
+  keywords = CASES[name].keywords | {"optimizer": optimizer}
+  jax.eval_shape(jaxad.METHODS[name](**keywords).init, KEY, batch)
 
 
 # DifferNet.
@@ -512,8 +710,9 @@ def variant(**keywords):
   return jaxad.differnet(**CASES["differnet"].keywords | keywords)
 
 
-def image_scores(detector, base, key=KEY, x=None):
-  return jax.jit(detector.score)(base.state, base.x if x is None else x, key)
+def image_scores(detector, base, x=None):
+  x = base.x if x is None else x
+  return jax.jit(detector.score)(base.state, x, KEYS[:4])
 
 
 @pytest.mark.parametrize("shape", [(32, 48), (48, 32)])
@@ -553,7 +752,7 @@ def test_only_the_flow_is_trained(base):
 
 def test_a_padded_batch_is_the_mean_over_its_real_rows(base):
   (phase,) = base.detector.phases
-  y = np.asarray(base.embed(base.state, base.x, KEY))
+  y = np.asarray(base.embed(base.state, base.x, KEYS[:4], True))
   step = jax.jit(phase.step)
   padded = {"x": y, "weight": np.float32([1, 1, 1, 0])}
   state, metrics = step(base.state, padded, None)
@@ -569,24 +768,24 @@ def localize_two_rotations_at_once():
 
 def test_views_at_once_change_only_the_rounding(base):
   # Four images and four rotations: pieces of four, of two, and of one.
-  want = base.localize(base.state, base.x, KEY)
-  got = localize_two_rotations_at_once()(base.state, base.x, KEY)
+  want = base.localize(base.state, base.x, KEYS[:4])
+  got = localize_two_rotations_at_once()(base.state, base.x, KEYS[:4])
   assert_close(got, want)
-  want = base.score(base.state, base.x, KEY)
+  want = base.score(base.state, base.x, KEYS[:4])
   assert_close(image_scores(variant(views_at_once=1), base), want)
 
 
 def test_bfloat16_trunk_is_close(base):
   x = np.concatenate([base.x[:2], noise(2, 0)])
   got = image_scores(variant(trunk_dtype="bfloat16"), base, x=x).image
-  want = base.score(base.state, x, KEY).image
+  want = base.score(base.state, x, KEYS[:4]).image
   assert got.dtype == jnp.float32
   np.testing.assert_allclose(got, want, rtol=0.01)
   assert differ(got, want)
 
 
 def test_score_is_the_part_that_it_names(base):
-  scores = base.score(base.state, base.x, KEY)
+  scores = base.score(base.state, base.x, KEYS[:4])
   assert scores.parts.keys() == {"latent", "nll"}
   chex.assert_trees_all_equal(scores.image, scores.parts["latent"])
   nll = image_scores(variant(score="nll"), base)
@@ -596,26 +795,57 @@ def test_score_is_the_part_that_it_names(base):
 
 
 def test_only_random_test_rotations_depend_on_the_key(base):
-  other = jax.random.key(6)
-  fixed = base.score(base.state, base.x, KEY).image
-  assert not differ(fixed, base.score(base.state, base.x, other).image)
+  keys, others = KEYS[:4], KEYS[4:]
+  fixed = base.score(base.state, base.x, keys).image
+  assert not differ(fixed, base.score(base.state, base.x, others).image)
   detector = variant(test_rotations="random")
   score = jax.jit(detector.score)
   a, again, b = (
-    score(base.state, base.x, key).image for key in (KEY, KEY, other)
+    score(base.state, base.x, some).image for some in (keys, keys, others)
   )
-  assert not differ(a, again) and differ(a, b) and differ(a, fixed)
-  # Cached features are of the fixed rotations.
-  features = jax.jit(detector.embed)(base.state, base.x, None)
-  assert_close(score(base.state, features, KEY).image, fixed)
+  assert not differ(a, again)
+  for one, other in ((a, b), (a, fixed)):
+    assert (np.asarray(one) != np.asarray(other)).all()
+  # Each image by its own key alone; cached features are of these rotations.
+  numbers = lambda x, keys: np.asarray(score(base.state, x, keys).image)
+  assert_alone(numbers, base.x, noise(3, 0))
+  features = jax.jit(detector.embed, static_argnums=3)(
+    base.state, base.x, keys, False
+  )
+  assert_close(score(base.state, features, keys).image, a)
+
+
+def test_random_rotations_belong_to_the_image(base):
+  """Not to its batch, its place in the test, or what else is tested."""
+  detector = variant(test_rotations="random")
+  x = np.concatenate([base.x, noise(5, 0)])
+  names = tuple(f"good/{k}.png" for k in range(9))
+  scorer = Scorer(detector, 8, KEY)
+  want = scorer.scores(base.state, examples_of(x, names)).image
+  one = Scorer(detector, 1, KEY).scores(base.state, examples_of(x, names))
+  np.testing.assert_allclose(one.image, want, rtol=1e-5)
+  # One image more, in front of all others.
+  more = examples_of(np.concatenate([noise(1, 7), x]), ("bad.png", *names))
+  np.testing.assert_allclose(
+    scorer.scores(base.state, more).image[1:], want, rtol=1e-5
+  )
+  # Under another name an image is turned otherwise, and by another run.
+  renamed = examples_of(x, ("new.png", *names[1:]))
+  other = scorer.scores(base.state, renamed).image
+  np.testing.assert_allclose(other[1:], want[1:], rtol=1e-5)
+  assert abs(other[0] - want[0]) > 1e-4 * want[0]
+  again = Scorer(detector, 8, jax.random.key(6))
+  again = again.scores(base.state, examples_of(x, names)).image
+  assert (abs(again - want) > 1e-5 * want).all()
 
 
 def test_without_rotations_all_views_are_alike(base):
   detector = variant(rotations=False)
-  features = np.asarray(jax.jit(detector.embed)(base.state, base.x, KEY))
+  embed = jax.jit(detector.embed, static_argnums=3)
+  features = np.asarray(embed(base.state, base.x, KEYS[:4], True))
   np.testing.assert_allclose(features[:, 1], features[:, 0], rtol=1e-6)
-  turned = np.asarray(base.embed(base.state, base.x, None))
-  unturned = jax.jit(detector.embed)(base.state, base.x, None)
+  turned = np.asarray(base.embed(base.state, base.x, KEYS[:4], False))
+  unturned = embed(base.state, base.x, KEYS[:4], False)
   assert unturned.shape == turned.shape == (4, 4, turned.shape[-1])
   assert_close(unturned[:, 3], turned[:, 0])
   assert differ(turned[:, 1], turned[:, 0])
@@ -626,33 +856,32 @@ def test_jitter_is_for_training_alone(base):
   draws = detector.phases[0].draw(KEY, {"x": base.x})
   assert draws["jitter"].shape == (4, 2, 3)
   assert base.detector.phases[0].draw(KEY, {"x": base.x})["jitter"] is None
-  embed = jax.jit(detector.embed)
-  assert differ(
-    embed(base.state, base.x, KEY), base.embed(base.state, base.x, KEY)
-  )
-  assert_close(
-    embed(base.state, base.x, None), base.embed(base.state, base.x, None)
-  )
+  embed = jax.jit(detector.embed, static_argnums=3)
+  arguments = base.state, base.x, KEYS[:4]
+  assert differ(embed(*arguments, True), base.embed(*arguments, True))
+  assert_close(embed(*arguments, False), base.embed(*arguments, False))
 
 
 def test_bytes_and_floats_are_the_same_image(base):
   x = np.float32(base.x) / np.float32(255)
-  got = base.score(base.state, x, KEY)
-  assert_close(got, base.score(base.state, base.x, KEY))
+  got = base.score(base.state, x, KEYS[:4])
+  assert_close(got, base.score(base.state, base.x, KEYS[:4]))
 
 
 def test_feature_rows_need_no_trunk(base):
-  dim = base.embed(base.state, base.x, None).shape[-1]
+  dim = base.embed(base.state, base.x, KEYS[:4], False).shape[-1]
   rows = np.random.default_rng(0).standard_normal((6, dim)).astype(np.float32)
-  shapes = jax.eval_shape(base.detector.init, KEY, {"x": rows})
-  state = base.state.replace(params={"flow": base.state.params["flow"]})
+  shapes = jax.eval_shape(base.init, KEY, {"x": rows})
+  state = base.state.replace(
+    params={"flow": base.state.params["flow"]}, collections={}
+  )
   chex.assert_trees_all_equal_shapes_and_dtypes(shapes, state)
-  (update,) = base.updates
+  update = base.updates["flow"]
   new, metrics = update(state, {"x": rows})
   assert np.isfinite(metrics["loss"]) and differ(new.params, state.params)
   # A row is one view; the score of several views is their mean.
-  one = base.score(state, rows, KEY).image
-  views = base.score(state, rows.reshape(3, 2, dim), KEY).image
+  one = base.score(state, rows, KEYS[:6]).image
+  views = base.score(state, rows.reshape(3, 2, dim), KEYS[:3]).image
   np.testing.assert_allclose(views, one.reshape(3, 2).mean(1), rtol=1e-5)
 
 
@@ -672,7 +901,7 @@ def test_map_view_by_view(base):
     z, logdet = flow.apply({"params": state.params["flow"]}, y)
     return negative_log_likelihood(z, logdet)[0] / 4
 
-  maps = localize_two_rotations_at_once()(state, base.x, KEY).map
+  maps = localize_two_rotations_at_once()(state, base.x, KEYS[:4]).map
   for x, pixel_map in zip(base.x[:2], maps[:2], strict=True):
     angles = (0.0, 90.0, 180.0, 270.0)
     views = np.stack([rotate_nearest(x, np.float64(a)) for a in angles])

@@ -84,14 +84,18 @@ def test_training_and_scoring_need_no_tensorflow():
     x = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     state = detector.init(jax.random.key(0), {"x": x})
     state, metrics = jax.jit(detector.phases[0].update)(state, {"x": x})
-    scores = jax.jit(detector.score)(state, x, jax.random.key(1))
+    keys = jax.random.split(jax.random.key(1), 2)
+    scores = jax.jit(detector.score)(state, x, keys)
     assert np.isfinite(metrics["loss"]) and np.isfinite(scores.image).all()
     print(int(state.step), scores.image.shape)
   """
   assert python(code)[0].strip() == "1 (2,)"
 
 
-@pytest.mark.parametrize("module", ["data", "data.pipeline", "training"])
+@pytest.mark.parametrize(
+  "module",
+  ["data", "data.pipeline", "fit", "feed", "evaluation.scoring", "cli"],
+)
 def test_tensorflow_waits_until_data_are_asked_for(module):
   code = (
     f"import sys, jaxad.{module}\n"

@@ -778,7 +778,7 @@ def test_config():
   configs.override(config, "data.channels", "none")
   assert config.data.channels is None
   message = error_of(configs.override, config, "data.channels", "grey")
-  assert "config.data.channels=grey: expected int" in message
+  assert "config.data.channels='grey': expected one of 1, 3" in message
 
 
 # Downloads, from a server of our own.

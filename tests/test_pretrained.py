@@ -18,7 +18,13 @@ import numpy as np
 import pytest
 
 from jaxad.errors import InputError
-from jaxad.networks.trunk import make_trunk, normalize, trunk_variables
+from jaxad.networks import trunk
+from jaxad.networks.trunk import (
+  make_trunk,
+  normalize,
+  trunk_variables,
+  weights_digest,
+)
 from jaxad.pretrained import load_variables, read_tensors, torch_file
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "pretrained"
@@ -336,13 +342,14 @@ def test_safetensors(tmp_path):
     {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
     {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
     {"dtype": "F3", "shape": [2], "data_offsets": [0, 8]},
+    {"dtype": "F8_E5M2", "shape": [8], "data_offsets": [0, 8]},
     {"dtype": "F32", "shape": [2]},
     3,
   ],
 )
 def test_damaged_safetensors(tmp_path, entry):
   write_safetensors(tmp_path / "a.safetensors", {"a": entry}, bytes(8))
-  with pytest.raises(InputError, match="a.safetensors.*not a sound"):
+  with pytest.raises(InputError, match="^weights=.*a.safetensors: not a sound"):
     read_tensors(tmp_path / "a.safetensors")
 
 
@@ -469,6 +476,33 @@ def test_trunk_from_a_file(tmp_path):
     trunk_variables("alexnet", None, path, key)
   with pytest.raises(InputError, match="none.pth.*no such file"):
     trunk_variables("alexnet", None, str(tmp_path / "none.pth"), key)
+
+
+def test_weights_digest(tmp_path, monkeypatch):
+  (tmp_path / "a.npz").write_bytes(b"abc")
+  path = str(tmp_path / "a.npz")
+  digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+  assert weights_digest(path, "alexnet") == digest
+  assert weights_digest("random", "alexnet") is None
+  fetched = lambda url, sha256: path if "resnet18" in url else None
+  monkeypatch.setattr(trunk, "fetch", fetched)
+  assert weights_digest("imagenet", "resnet18") == digest
+
+  def unplugged(url, sha256):
+    raise InputError(f"{url}: cannot be downloaded")
+
+  monkeypatch.setattr(trunk, "fetch", unplugged)
+  for ask in (
+    lambda: weights_digest("imagenet", "vgg16"),
+    lambda: trunk_variables("vgg16", None, "imagenet", jax.random.key(0)),
+  ):
+    with pytest.raises(InputError, match="^weights=imagenet: https.*vgg16"):
+      ask()
+  with pytest.raises(InputError, match="trunk='resnet19': expected"):
+    weights_digest("imagenet", "resnet19")
+  with pytest.raises(InputError, match="^weights=.*: cannot be read") as error:
+    weights_digest(str(tmp_path / "b.npz"), "alexnet")
+  assert error.value.argument == "weights"
 
 
 # What PyTorch 2.13 computes from these files for the image of the test: mean

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import report
 from jaxad.errors import InputError
+from jaxad.report import figures, tables
 
 
 def pixels(path):
@@ -44,7 +44,7 @@ def color_share(image, color):
 
 def test_write_json_is_sorted_plain_and_whole(tmp_path):
   path = tmp_path / "results.json"
-  report.write_json(
+  tables.write_json(
     path,
     {
       "b": np.float32(0.5),
@@ -64,24 +64,24 @@ def test_write_json_is_sorted_plain_and_whole(tmp_path):
 @pytest.mark.parametrize("bad", [np.nan, np.float32("inf"), np.array([np.nan])])
 def test_write_json_refuses_nan_and_keeps_the_old_file(tmp_path, bad):
   path = tmp_path / "results.json"
-  report.write_json(path, {"a": 1})
+  tables.write_json(path, {"a": 1})
   with pytest.raises(ValueError, match="JSON compliant"):
-    report.write_json(path, {"a": bad})
+    tables.write_json(path, {"a": bad})
   assert json.loads(path.read_text()) == {"a": 1}
   assert list(tmp_path.iterdir()) == [path]
 
 
 def test_write_json_names_the_type_that_it_cannot_write(tmp_path):
   with pytest.raises(TypeError, match="set"):
-    report.write_json(tmp_path / "results.json", {"a": {1}})
+    tables.write_json(tmp_path / "results.json", {"a": {1}})
 
 
 def test_write_array_reads_back(tmp_path):
   path = tmp_path / "train.npy"
-  report.write_array(path, jnp.arange(6.0).reshape(2, 3))
+  tables.write_array(path, jnp.arange(6.0).reshape(2, 3))
   np.testing.assert_array_equal(np.load(path), [[0, 1, 2], [3, 4, 5]])
   with pytest.raises(ValueError):
-    report.write_array(path, np.array([{}]))
+    tables.write_array(path, np.array([{}]))
   assert np.load(path).shape == (2, 3)
   assert list(tmp_path.iterdir()) == [path]
 
@@ -90,7 +90,7 @@ def test_write_scores_reads_back(tmp_path):
   path = tmp_path / "scores.csv"
   ids = ['a, "b".png', "two\nlines", "ü.png", "raw\udcff.png"]
   scores = np.array([0.1, -1e-30, 1 / 3, 12345.678], np.float32)
-  report.write_scores(path, ids, [0, 1, 0, 1], scores, scores > 0.2)
+  tables.write_scores(path, ids, [0, 1, 0, 1], scores, scores > 0.2)
   data = path.read_bytes()
   assert data.startswith(b"id,label,score,predicted\n")
   assert b"\r" not in data and b"raw\xff.png" in data
@@ -104,21 +104,21 @@ def test_write_scores_reads_back(tmp_path):
 
 def test_write_scores_refuses_columns_of_unequal_length(tmp_path):
   with pytest.raises(InputError, match=r"got \[1, 2, 2, 2\]"):
-    report.write_scores(tmp_path / "s.csv", ["a"], [0, 1], [1.0, 2.0], [0, 1])
+    tables.write_scores(tmp_path / "s.csv", ["a"], [0, 1], [1.0, 2.0], [0, 1])
 
 
 def test_failed_write_leaves_the_old_file_alone(tmp_path):
   path = tmp_path / "scores.csv"
-  report.write_scores(path, ["a"], [0], [1.0], [0])
+  tables.write_scores(path, ["a"], [0], [1.0], [0])
   before = path.read_bytes()
   with pytest.raises(ValueError):
-    report.write_scores(path, ["a", "b"], [0, 0], [1.0, "x"], [0, 0])
+    tables.write_scores(path, ["a", "b"], [0, 0], [1.0, "x"], [0, 0])
   assert path.read_bytes() == before
   assert list(tmp_path.iterdir()) == [path]
 
 
 def test_results_table():
-  table = report.results_table(
+  table = tables.results_table(
     {
       "image_auroc": np.float32(0.98766),
       "pixel_aupro": None,
@@ -135,24 +135,24 @@ def test_results_table():
     "n test              83",
     "method       differnet",
   ]
-  assert report.results_table({}) == ""
+  assert tables.results_table({}) == ""
 
 
 def test_extremes():
-  most, least = report.extremes([3.0, 1.0, 2.0, 5.0, 4.0], 2)
+  most, least = figures.extremes([3.0, 1.0, 2.0, 5.0, 4.0], 2)
   assert most.tolist() == [3, 4] and least.tolist() == [1, 2]
-  most, least = report.extremes([3.0, 1.0, 2.0])
+  most, least = figures.extremes([3.0, 1.0, 2.0])
   assert most.tolist() == [0, 2] and least.tolist() == [1]
-  most, least = report.extremes([3.0])
+  most, least = figures.extremes([3.0])
   assert most.tolist() == [0] and least.size == 0
 
 
 def test_roc_curve(tmp_path):
   path = tmp_path / "roc.png"
-  report.roc_curve(path, [0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
+  figures.roc_curve(path, [0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
   assert pixels(path).shape == (600, 600, 3)
-  assert color_share(pixels(path), report.COLORS[1]) > 0.001
-  report.roc_curve(tmp_path / "none.png", [0, 0], [0.1, 0.4])
+  assert color_share(pixels(path), figures.COLORS[1]) > 0.001
+  figures.roc_curve(tmp_path / "none.png", [0, 0], [0.1, 0.4])
   assert list(tmp_path.iterdir()) == [path]
 
 
@@ -168,14 +168,14 @@ def test_roc_curve(tmp_path):
 )
 def test_score_histogram(tmp_path, label, score, threshold):
   path = tmp_path / "histogram.png"
-  report.score_histogram(path, label, np.float32(score), threshold)
+  figures.score_histogram(path, label, np.float32(score), threshold)
   assert pixels(path).shape == (480, 840, 3)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 20])
 def test_image_sheet_of_any_number(tmp_path, n):
   path = tmp_path / "sheet.png"
-  report.image_sheet(path, **sheet_inputs(n))
+  figures.image_sheet(path, **sheet_inputs(n))
   image = pixels(path)
   columns = max(3, min(8, (n + 1) // 2))
   blocks = 1 if n == 1 else 2
@@ -199,13 +199,13 @@ def test_image_sheet_of_any_number(tmp_path, n):
 )
 def test_image_sheet_variants(tmp_path, change):
   path = tmp_path / "sheet.png"
-  report.image_sheet(path, **{**sheet_inputs(3), **change})
+  figures.image_sheet(path, **{**sheet_inputs(3), **change})
   assert pixels(path).std() > 0
 
 
 def test_image_sheet_of_grey_and_oblong_images(tmp_path):
   path = tmp_path / "sheet.png"
-  report.image_sheet(path, **sheet_inputs(4, height=8, width=16, channels=1))
+  figures.image_sheet(path, **sheet_inputs(4, height=8, width=16, channels=1))
   assert pixels(path).shape[0] == pytest.approx(120 * 2 * 2.5, abs=1)
 
 
@@ -217,7 +217,7 @@ def test_heat_maps_share_one_colour_scale(tmp_path):
   inputs["scores"], inputs["labels"] = [9.0, 1.0], [1, 0]
   inputs["maps"] = np.zeros((2, 12, 12), np.float32)
   inputs["maps"][0, :6], inputs["maps"][1, :6] = 9, 0.9
-  report.image_sheet(tmp_path / "sheet.png", **inputs)
+  figures.image_sheet(tmp_path / "sheet.png", **inputs)
   image = pixels(tmp_path / "sheet.png")
   half = image.shape[0] // 2
   left = image[:, : image.shape[1] * 2 // 3]  # without the colour bars
@@ -229,7 +229,7 @@ def test_heat_maps_share_one_colour_scale(tmp_path):
 
 def test_equal_results_are_equal_files(tmp_path):
   for name in ("a.png", "b.png"):
-    report.image_sheet(tmp_path / name, **sheet_inputs(3))
+    figures.image_sheet(tmp_path / name, **sheet_inputs(3))
   a, b = (tmp_path / name for name in ("a.png", "b.png"))
   assert a.read_bytes() == b.read_bytes()
 
@@ -248,7 +248,7 @@ def test_equal_results_are_equal_files(tmp_path):
 )
 def test_image_sheet_refuses(tmp_path, change, message):
   with pytest.raises(InputError, match=message):
-    report.image_sheet(tmp_path / "s.png", **{**sheet_inputs(3), **change})
+    figures.image_sheet(tmp_path / "s.png", **{**sheet_inputs(3), **change})
   assert not list(tmp_path.iterdir())
 
 
@@ -256,10 +256,10 @@ def test_no_global_matplotlib_state(tmp_path):
   code = f"""
 import sys
 import numpy as np
-from jaxad import report
-report.roc_curve({str(tmp_path / "r.png")!r}, [0, 1], [0.0, 1.0])
-report.score_histogram({str(tmp_path / "h.png")!r}, [0, 1], [0.0, 1.0], 0.5)
-report.image_sheet(
+from jaxad.report import figures
+figures.roc_curve({str(tmp_path / "r.png")!r}, [0, 1], [0.0, 1.0])
+figures.score_histogram({str(tmp_path / "h.png")!r}, [0, 1], [0.0, 1.0], 0.5)
+figures.image_sheet(
   {str(tmp_path / "s.png")!r}, np.zeros((1, 4, 4, 3), np.uint8),
   np.ones((1, 4, 4)), [1.0], [0], ["a"],
 )

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import run, training
+from jaxad import run
+from jaxad.callbacks import Saving
+from jaxad.cli import INTERRUPTED, USAGE_ERROR
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "differnet.py")
 
@@ -81,10 +83,24 @@ def test_a_run_leaves_everything(finished):
   ):
     assert 0 <= results[key] <= 1, key
   assert results["n_train"] == 10 and results["n_test"] == 9  # 2 held out
-  assert results["train_seconds"] > 0 and "cpu" in results["device"]
-  assert {"jax", "flax", "optax", "jaxad"} <= results["versions"].keys()
+  assert results["train_seconds"] > 0
+  assert results["pixel_resolution"] == [64, 64]
+  origin = results["provenance"]
+  assert "cpu" in origin["device"] and origin["cpu"] and origin["date"]
+  assert {"jax", "flax", "optax", "jaxad"} <= origin["versions"].keys()
+  fingerprint = results["fingerprint"]
+  assert fingerprint["weights"] is None
+  assert fingerprint["data"]["train"]["n"] == 10
   config = json.loads((finished / "config.json").read_text())
   assert config["data"]["image_size"] == 64
+  assert config["fingerprint"] == fingerprint
+  with (finished / "examples.csv").open() as file:
+    seen = [row["split"] for row in csv.DictReader(file)]
+  assert [seen.count(name) for name in ("train", "test", "held_out")] == [
+    10,
+    9,
+    2,
+  ]
   for name in ("roc_curve.png", "score_histogram.png", "images.png"):
     with Image.open(finished / name) as image:
       assert min(image.size) > 200, name
@@ -120,22 +136,16 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path, capsys):
 def test_stopped_and_resumed_equals_never_stopped(
   finished, tmp_path, monkeypatch, capsys
 ):
-  compile_update = training.compile_update
+  after = Saving.after
 
-  def interrupting(phase, mesh):
-    update, calls = compile_update(phase, mesh), []
-
-    def step(*args):
-      calls.append(None)
-      if len(calls) == 5:  # in the middle of an epoch
-        signal.raise_signal(signal.SIGINT)
-      return update(*args)
-
-    return step
+  def interrupting(self, moment):
+    if moment.step == 5:  # in the middle of an epoch
+      signal.raise_signal(signal.SIGINT)
+    return after(self, moment)
 
   workdir = tmp_path / "stopped"
-  monkeypatch.setattr(training, "compile_update", interrupting)
-  assert run.main(command(workdir)) == run.INTERRUPTED
+  monkeypatch.setattr(Saving, "after", interrupting)
+  assert run.main(command(workdir)) == INTERRUPTED
   assert "--resume" in capsys.readouterr().err
   assert not (workdir / "results.json").exists()
   monkeypatch.undo()
@@ -235,10 +245,10 @@ def test_good_images_alone_give_scores_and_no_auroc(tmp_path):
 MISTAKES = {
   "unknown field": ({"train_epoch": 3}, ("config.train.epoch", "epochs")),
   "unknown detector keyword": ({"detector_klamp": 3}, ("klamp", "clamp")),
-  "wrong type": ({"train_epochs": "many"}, ("config.train.epochs", "int")),
-  "word for a number": ({"train_steps": "abc"}, ("train.steps", "int")),
-  "part of a step": ({"train_steps": 2.5}, ("train.steps", "int")),
-  "no number": ({"train_batch_size": "none"}, ("train.batch_size", "int")),
+  "wrong type": ({"train_epochs": "many"}, ("config.train.epochs", "whole")),
+  "word for a number": ({"train_steps": "abc"}, ("train.steps", "whole")),
+  "part of a step": ({"train_steps": 2.5}, ("train.steps", "whole")),
+  "no number": ({"train_batch_size": "none"}, ("train.batch_size", "whole")),
   "unknown data set": ({"data_name": "mvtek"}, ("mvtek", "mvtec_ad")),
   "unknown subset": ({"data_subset": "denim"}, ("denim", "fabric")),
   "no root": ({"data_name": "mvtec_ad", "data_subset": "bottle"}, ("root",)),
@@ -255,7 +265,20 @@ MISTAKES = {
   "unknown threshold": ({"eval_threshold": "otsu"}, ("otsu", "quantile")),
   "batch size": ({"train_batch_size": 0}, ("batch_size",)),
   "holdout": ({"data_holdout": 1.5}, ("holdout",)),
-  "diverging": ({"detector_learning_rate": 1e30}, ("diverged", "learning")),
+  "negative rate": ({"detector_learning_rate": -1}, ("learning_rate", "0 to")),
+  "no width": ({"detector_hidden": 0}, ("detector.hidden", "1 to")),
+  "no category": (
+    {"data_name": "mvtec_ad", "data_subset": "none"},
+    ("data.subset", "mvtec_ad/bottle"),
+  ),
+  "no features to cache": (
+    {"train_cached_views": 0, "eval_nearest_neighbour": True},
+    ("nearest_neighbour", "cached_views"),
+  ),
+  "diverging": (
+    {"detector_learning_rate": 10, "detector_clamp": 1e6},
+    ("diverged", "learning rate", "no checkpoint yet"),
+  ),
 }
 
 
@@ -265,7 +288,7 @@ def test_mistakes_get_one_line_and_an_exit_code(
 ):
   changes, words = MISTAKES[mistake]
   monkeypatch.chdir(tmp_path)
-  assert run.main(command(tmp_path / "run", **changes)) == run.USAGE_ERROR
+  assert run.main(command(tmp_path / "run", **changes)) == USAGE_ERROR
   (line,) = [
     line
     for line in capsys.readouterr().err.splitlines()
@@ -282,7 +305,7 @@ def test_wrong_weights_file_names_the_tensors(tmp_path, capsys):
   path = tmp_path / "wrong.npz"
   np.savez(path, **{"features.0.weight": np.zeros((64, 3, 5, 5), np.float32)})
   arguments = command(tmp_path / "run", detector_weights=path)
-  assert run.main(arguments) == run.USAGE_ERROR
+  assert run.main(arguments) == USAGE_ERROR
   error = capsys.readouterr().err
   assert "features.0.bias" in error and "(64, 3, 5, 5)" in error
   assert str(path) in error
@@ -290,15 +313,15 @@ def test_wrong_weights_file_names_the_tensors(tmp_path, capsys):
 
 def test_a_workdir_is_never_overwritten(finished, tmp_path, capsys):
   before = {p: p.read_bytes() for p in finished.iterdir() if p.is_file()}
-  assert run.main(command(finished)) == run.USAGE_ERROR
+  assert run.main(command(finished)) == USAGE_ERROR
   assert "--resume" in capsys.readouterr().err
   arguments = command(
     finished, resume=True, train_epochs=9, eval_nearest_neighbour=True
   )
-  assert run.main(arguments) == run.USAGE_ERROR
+  assert run.main(arguments) == USAGE_ERROR
   assert "config.train.epochs" in capsys.readouterr().err
   arguments = command(tmp_path / "none", resume=True)
-  assert run.main(arguments) == run.USAGE_ERROR
+  assert run.main(arguments) == USAGE_ERROR
   assert "config.json" in capsys.readouterr().err
   assert before == {p: p.read_bytes() for p in before}
 
@@ -310,7 +333,7 @@ def test_options_that_do_not_exist(capsys):
     ([f"--config={CONFIG}", "--config.seed"], "--config.seed"),
     ([f"--config={CONFIG}", "--resume"], "--workdir"),
   ):
-    assert run.main(arguments) == run.USAGE_ERROR
+    assert run.main(arguments) == USAGE_ERROR
     assert word in capsys.readouterr().err
 
 

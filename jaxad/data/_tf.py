@@ -26,8 +26,8 @@ def tensorflow():
   return tf
 
 
-def with_own_threads(dataset):
-  """A tf.data set that computes on threads of its own.
+def on_own_thread(dataset):
+  """A tf.data set that computes on a thread of its own.
 
   TensorFlow's own pools are as large as the machine and would compete with
   XLA on a CPU.
@@ -35,7 +35,7 @@ def with_own_threads(dataset):
   tf = tensorflow()
   options = tf.data.Options()
   options.deterministic = True
-  options.threading.private_threadpool_size = 2
+  options.threading.private_threadpool_size = 1
   options.threading.max_intra_op_parallelism = 1
   # The tuner is a thread, and the end of every data set can wait a second for
   # the thread's.

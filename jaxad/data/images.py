@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """From image files to uint8 arrays, once."""
 
+import concurrent.futures
 import contextlib
 import io
 import math
@@ -13,7 +14,6 @@ from typing import Annotated
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxad.data import _tf
 from jaxad.data.examples import Dataset, Examples, Item
 from jaxad.errors import InputError
 from jaxad.fields import Range, check
@@ -25,6 +25,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # The decoded set may take this share of the memory; the rest is for the program
 # and for a run's own.
 _SHARE = 0.75
+
+# How many images are decoded at once, at most.
+_THREADS = 16
 
 # How many names a message lists.
 _SHOWN = 3
@@ -200,67 +203,69 @@ def read(items: Sequence[Item], image_size: int, unreadable: str) -> Dataset:
       nothing is left to train on, or of the test; or the memory cannot hold
       the images.
   """
+  items = sorted(items, key=lambda item: (item.split, item.id))
   masked = any(item.mask is not None for item in items)
   check_memory(len(items), image_size, 4 if masked else 3)
-  tf = _tf.tensorflow()
-  items = sorted(items, key=lambda item: (item.split, item.id))
-  shape = (image_size, image_size)
+  shape = (len(items), image_size, image_size)
+  x = np.empty((*shape, 3), np.uint8)
+  masks = np.zeros(shape if masked else (0, 0, 0), np.uint8)
 
-  def decode_row(row):
-    """(image, mask, what is wrong with the image, with the mask)."""
+  def fill(row):
+    """What is wrong with the image of a row, and with its mask."""
     item = items[row]
-    image, mask = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
     try:
-      image = decode(item.image, image_size)
+      x[row] = decode(item.image, image_size)
     except InputError as error:
-      return image, mask, str(error).encode(), b""
+      return error, None
     try:
       if item.mask is not None:
-        mask = decode_mask(item.mask, image_size)
+        masks[row] = decode_mask(item.mask, image_size)
     except InputError as error:
-      return image, mask, b"", str(error).encode()
-    return image, mask, b"", b""
+      return None, error
+    return None, None
 
-  types = (tf.uint8, tf.uint8, tf.string, tf.string)
-  rows = _tf.parallel_map(
-    tf.data.Dataset.range(len(items)),
-    lambda row: tf.numpy_function(decode_row, [row], types, stateful=False),
-  )
-  x = np.empty((len(items), *shape, 3), np.uint8)
-  masks = {}
-  kept, skipped = [], []
-  for item, row in zip(items, rows.as_numpy_iterator(), strict=True):
-    image, mask, image_error, mask_error = row
-    if mask_error:
-      raise InputError(
-        f"the mask of {item.id} is unreadable ({mask_error.decode()}); replace "
-        "it, or move the folder of masks away to go without"
-      )
-    if image_error:
-      if unreadable == "error":
+  skipped = set()
+  # Pillow decodes outside of Python's lock.
+  threads = min(_THREADS, os.cpu_count() or 1)
+  with (
+    concurrent.futures.ThreadPoolExecutor(threads) as pool,
+    contextlib.closing(pool.map(fill, range(len(items)))) as problems,
+  ):
+    for row, (image_error, mask_error) in enumerate(problems):
+      name = items[row].id
+      if mask_error:
         raise InputError(
-          f"image {item.id} is unreadable ({image_error.decode()}); replace "
-          "it, or go on without with unreadable=skip"
+          f"the mask of {name} is unreadable ({mask_error}); replace it, or "
+          "move the folder of masks away to go without"
         )
-      skipped.append(item.id)
-      continue
-    if item.mask is not None:
-      masks[len(kept)] = mask
-    x[len(kept)] = image
-    kept.append(item)
+      if image_error and unreadable == "error":
+        raise InputError(
+          f"image {name} is unreadable ({image_error}); replace it, or go on "
+          "without with unreadable=skip"
+        )
+      if image_error:
+        skipped.add(row)
+  rows = [row for row in range(len(items)) if row not in skipped]
+  kept = [items[row] for row in rows]
   if skipped:
-    names = ", ".join(skipped[:_SHOWN])
-    names += ", ..." if len(skipped) > _SHOWN else ""
-    print(
-      f"jaxad: skipped {len(skipped)} unreadable of {len(items)} images: "
-      f"{names}",
-      file=sys.stderr,
-    )
+    _tell_skipped([items[row].id for row in sorted(skipped)], len(items))
+    for array in (x, masks)[: 1 + masked]:
+      # Within the array: there may be no memory for another.
+      for target, source in enumerate(rows):
+        array[target] = array[source]
   _check_left(items, kept)
   # "test" sorts before "train".
   cut = sum(item.split == "test" for item in kept)
-  train = _examples(kept, x, masks, range(cut, len(kept)))
-  return Dataset(train, _examples(kept, x, masks, range(cut)))
+  train = _examples(kept, x, masks, slice(cut, len(kept)))
+  return Dataset(train, _examples(kept, x, masks, slice(cut)))
+
+
+def _tell_skipped(names, n):
+  shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+  print(
+    f"jaxad: skipped {len(names)} unreadable of {n} images: {shown}",
+    file=sys.stderr,
+  )
 
 
 def _check_left(items, kept):
@@ -278,17 +283,11 @@ def _check_left(items, kept):
 
 
 def _examples(items, x, masks, rows):
-  mask = None
-  if any(row in masks for row in rows):
-    mask = np.zeros((len(rows), *x.shape[1:3]), np.uint8)
-    for row in rows:
-      if row in masks:
-        mask[row - rows.start] = masks[row]
-  items = items[rows.start : rows.stop]
+  items = items[rows]
   return Examples(
-    x=x[rows.start : rows.stop],
+    x=x[rows],
     label=np.array([item.label for item in items], np.int32),
     id=tuple(item.id for item in items),
     kind=tuple(item.kind for item in items),
-    mask=mask,
+    mask=masks[rows] if any(item.mask is not None for item in items) else None,
   )

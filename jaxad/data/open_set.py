@@ -180,10 +180,12 @@ class Rule:
       )
     gone = max(self.pool or 0, self.n_anomalies + n_hidden)
     if gone >= n:
+      # As many as half of the anomalies alone always fit.
+      name = "pool" if (self.pool or 0) >= n else "contamination"
       raise InputError(
-        f"{gone} of the {n} anomalies would leave the test "
-        f"(n_anomalies={self.n_anomalies}, pool={self.pool}, {n_hidden} by "
-        f"contamination); expected less than {n}: lower them"
+        f"{name}={getattr(self, name)}: {gone} of the {n} anomalies would "
+        f"leave the test, {n_hidden} by contamination; lower it",
+        name,
       )
 
 

@@ -33,4 +33,4 @@ def computed_ahead(entries: Iterable[Arrays]) -> Iterator[Arrays]:
   dataset = tf.data.Dataset.from_generator(
     lambda: itertools.chain([first], entries), output_signature=signature
   )
-  yield from _tf.with_own_threads(dataset.prefetch(AHEAD)).as_numpy_iterator()
+  yield from _tf.on_own_thread(dataset.prefetch(AHEAD)).as_numpy_iterator()

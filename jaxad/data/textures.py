@@ -17,7 +17,6 @@ import io
 from collections.abc import Iterator
 
 import numpy as np
-import scipy.fft
 from PIL import Image
 
 from jaxad import seeding
@@ -115,8 +114,8 @@ def _png(array):
 
 @functools.lru_cache(maxsize=32)
 def _frequencies(size):
-  fy = scipy.fft.fftfreq(size).astype(np.float32)[:, None]
-  fx = scipy.fft.rfftfreq(size).astype(np.float32)[None, :]
+  fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
+  fx = np.fft.rfftfreq(size).astype(np.float32)[None, :]
   return fy, fx
 
 
@@ -134,9 +133,9 @@ def _noise(rng, size, sigma_y, sigma_x=None, angle=0.0):
   power = np.square(along * np.float32(sigma_y))
   power = power + np.square(across * np.float32(sigma_x))
   white = rng.standard_normal((size, size), np.float32)
-  spectrum = scipy.fft.rfft2(white) * np.exp(-scale * power)
+  spectrum = np.fft.rfft2(white) * np.exp(-scale * power)
   spectrum[0, 0] = 0
-  field = scipy.fft.irfft2(spectrum, s=(size, size))
+  field = np.fft.irfft2(spectrum, s=(size, size))
   return field / field.std()
 
 

@@ -92,7 +92,7 @@ class OfficialProtocol:
   def figures(self, last: State, workdir: pathlib.Path) -> dict:
     """Of the last state and the best epoch; writes `scores_official.csv`."""
     score, label = self._score(last), self._test.label
-    predicted = self._predict(score)
+    predicted = None if self._predict is None else self._predict(score)
     tables.write_scores(
       workdir / "scores_official.csv", self._test.id, label, score, predicted
     )
@@ -107,5 +107,7 @@ class OfficialProtocol:
       "official_image_auroc": epochs.get(best, last_auroc),
       "official_best_epoch": best,
       "official_image_auroc_last_epoch": last_auroc,
-      "official_f1": float(f1_score(label, predicted)),
+      "official_f1": None
+      if predicted is None
+      else float(f1_score(label, predicted)),
     }

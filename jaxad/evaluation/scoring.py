@@ -12,6 +12,7 @@ import numpy as np
 from jaxad import distributed
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Scores, State
+from jaxad.errors import InputError
 
 # Batches on their way at a time; what is on the devices is bounded by it.
 IN_FLIGHT = 2
@@ -48,13 +49,17 @@ class Scorer:
     Returns:
       `Scores` of NumPy arrays; `image` is [N] float32.
     """
-    search = self._detector.search
-    if search is not None and distributed.on_cpu():
-      score = self._searching(with_maps)
+    finish = self._detector.finish
+    # The host's part of a score may need the map.
+    mapped = with_maps or finish is not None
+    if self._detector.search is not None and distributed.on_cpu():
+      score = self._searching(mapped)
     else:
-      score = self._scoring(with_maps)
+      score = self._scoring(mapped)
     scores = self._over_batches(score, state, examples)
-    return self._finished(scores) if self._detector.finish else scores
+    if finish is not None:
+      scores = _finished(finish, scores)
+    return scores if with_maps else scores._replace(map=None)
 
   def embed(
     self, state: State, examples: Examples, views: int | None = None
@@ -72,11 +77,9 @@ class Scorer:
       return dataclasses.replace(examples, x=x)
     passes, found = [], 0
     while found < views:
-      y = self._over_batches(
-        self._embedding(True), state, examples, purpose=len(passes)
-      )
-      passes.append(y)
-      found += y.shape[1]
+      fn, number = self._embedding(True), len(passes) + 1
+      passes.append(self._over_batches(fn, state, examples, number))
+      found += passes[-1].shape[1]
     x = np.concatenate(passes, axis=1)[:, :views]
     return dataclasses.replace(examples, x=x)
 
@@ -101,7 +104,11 @@ class Scorer:
   def _searching(self, with_maps):
     """One dispatch a step: convolutions in an XLA:CPU loop are slow."""
     search = self._detector.search
-    start, step = jax.jit(search.start), jax.jit(search.step)
+    # What a step takes lies as what it gives, or it would be compiled twice.
+    jit = functools.partial(
+      jax.jit, out_shardings=distributed.divided(self._mesh)
+    )
+    start, step = jit(search.start), jit(search.step)
 
     @functools.partial(jax.jit, out_shardings=self._whole)
     def finish(state, x, found):
@@ -122,35 +129,45 @@ class Scorer:
     return jax.jit(embed, out_shardings=self._whole)
 
   def _over_batches(
-    self, fn: Callable, state, examples: Examples, purpose: int = 0
+    self, fn: Callable, state, examples: Examples, number: int = 0
   ):
-    """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays."""
-    key = jax.random.fold_in(self.key, purpose)
-    keys_of = jax.jit(jax.vmap(functools.partial(jax.random.fold_in, key)))
-    numbers = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
+    """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays.
+
+    Keys differ by their number: 0 is for scoring, in pixels or in features.
+    """
+    key = jax.random.fold_in(self.key, number)
+    names = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
     sharding = distributed.divided(self._mesh)
     columns = distributed.local_columns(self._batch_size)
     n, waiting, done = len(examples.label), [], []
+    if not n:
+      raise InputError("there are no examples to score.")
     for first in range(0, n, self._batch_size):
       rows = np.arange(first, first + self._batch_size)
       rows = np.where(rows < n, rows, first)[columns]
-      x, number = (
-        distributed.put(sharding, value[rows])
-        for value in (examples.x, numbers)
+      x, name = (
+        distributed.put(sharding, value[rows]) for value in (examples.x, names)
       )
-      waiting.append(fn(state, x, keys_of(number)))
+      waiting.append(fn(state, x, _example_keys(key, name)))
       if len(waiting) > IN_FLIGHT:
         done.append(jax.device_get(waiting.pop(0)))
     done += jax.device_get(waiting)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *done)
 
-  def _finished(self, scores):
-    """The host's part, example by example."""
-    each = [
-      self._detector.finish(jax.tree.map(lambda v, i=i: v[i], scores))
-      for i in range(len(scores.image))
-    ]
-    return jax.tree.map(lambda *parts: np.stack(parts), *each)
+
+def _finished(finish, scores):
+  """The host's part, example by example."""
+  each = [
+    finish(jax.tree.map(lambda v, i=i: v[i], scores))
+    for i in range(len(scores.image))
+  ]
+  return jax.tree.map(lambda *parts: np.float32(np.stack(parts)), *each)
+
+
+@jax.jit
+def _example_keys(key, names):
+  """[B] keys of examples, from the checksums of their ids."""
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, names)
 
 
 def official_scores(

@@ -57,19 +57,22 @@ def check_square(
   """
   if len(shape) != 4 or shape[-1] != 3:
     raise InputError(
-      f"the method takes images of 3 channels, got {shape[-1]} in the shape "
-      f"{tuple(shape)}; set config.data.channels=3."
+      f"channels={shape[-1]}: the method takes images of 3 channels, got the "
+      f"shape {tuple(shape)}; set it to 3.",
+      "channels",
     )
   height, width = shape[1:3]
   if height != width:
     raise InputError(
-      f"the method needs square images, got {height} x {width}; set one side "
-      "with config.data.image_size."
+      f"image_size={height}x{width}: the method needs square images; give one "
+      "side.",
+      "image_size",
     )
   if height < smallest:
     raise InputError(
-      f"image_size={height} is too small: {needs} needs at least {smallest}; "
-      f"enlarge config.data.image_size or {remedy}."
+      f"image_size={height}: too small, {needs} needs at least {smallest}; "
+      f"enlarge it, or {remedy}.",
+      "image_size",
     )
 
 

@@ -173,3 +173,10 @@ def devnet(
 
 
 flos = functools.partial(devnet, criterion=Criterion("focal"))
+flos.__doc__ = """FLOS: DevNet with the focal loss.
+
+Lin, Goyal, Girshick, He and Dollar, "Focal Loss for Dense Object Detection",
+ICCV 2017 (arXiv 1708.02002), as a rival in DRA's paper (Ding, Pang and Shen,
+CVPR 2022, arXiv 2203.14506). Official code:
+github.com/Choubo/deviation-network-image.
+"""

@@ -341,7 +341,7 @@ def differnet(
     return training_features(state, x, each(keys))
 
   phase = Phase("flow", step, draw)
-  return Detector(init, (phase,), score_fn, localize, embed)
+  return Detector(init, (phase,), score_fn, localize, embed=embed)
 
 
 def _views(y):

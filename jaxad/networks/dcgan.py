@@ -143,7 +143,7 @@ def check_images(shape: tuple[int, ...], smallest: int) -> None:
     len(shape) != 4 or side != shape[2] or side < smallest or side & (side - 1)
   ):
     raise InputError(
-      f"images of shape {'x'.join(map(str, shape[1:]))}: expected square ones "
-      f"whose side is a power of two, {smallest} or more; set "
-      "config.data.image_size"
+      f"image_size={'x'.join(map(str, shape[1:-1]))}: expected square images "
+      f"whose side is a power of two, {smallest} or more.",
+      "image_size",
     )

@@ -182,9 +182,9 @@ def feature_sides(side: int, depth: int) -> list[int]:
     if rest < 0 or rest % STRIDE:
       smallest = 2 ** (depth + 3) - 3
       raise InputError(
-        f"images of side {side}: OCGAN of depth {depth} needs {smallest}, or "
-        f"any multiple of {2 ** (depth + 1)} more; set config.data.image_size "
-        "or config.detector.depth"
+        f"image_size={side}: OCGAN of depth {depth} needs {smallest}, or any "
+        f"multiple of {2 ** (depth + 1)} more; set it, or depth.",
+        "image_size",
       )
     sides.append(rest // STRIDE + 1)
   return sides

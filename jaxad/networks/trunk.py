@@ -13,7 +13,7 @@ from jaxad.fields import check
 from jaxad.layers.images import standardize
 from jaxad.networks import alexnet, resnet, squeezenet, vgg
 from jaxad.pretrained import load_variables, read_tensors
-from jaxad.pretrained.download import fetch
+from jaxad.pretrained.download import fetch, sha256_of
 
 # Of RGB images in [0, 1], as torchvision's weights expect them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -175,8 +175,41 @@ def trunk_variables(
   images = jnp.zeros((1, size, size, 3), jnp.float32)
   if weights == "random":
     return jax.jit(module.init)(key, images)
-  path = weights
-  if weights == "imagenet":
-    path = fetch(TRUNKS[name].url, TRUNKS[name].sha256)
+  path = _weights_file(weights, name)
   shapes = jax.eval_shape(module.init, key, images)
   return load_variables(shapes, read_tensors(path), path)
+
+
+def weights_digest(weights: str, name: str) -> str | None:
+  """What a run writes down of its weights: the SHA-256 of their file.
+
+  Args:
+    weights: as in `trunk_variables`; "imagenet" is fetched where it is not yet.
+    name: a key of `TRUNKS`.
+
+  Returns:
+    64 hexadecimal digits; None for "random", which has no file.
+
+  Raises:
+    InputError: an unknown trunk, or no such file.
+  """
+  if weights == "random":
+    return None
+  path = _weights_file(weights, name)
+  try:
+    return sha256_of(path)
+  except OSError as error:
+    raise InputError(
+      f"weights={path}: cannot be read ({error.strerror})", "weights"
+    ) from error
+
+
+def _weights_file(weights, name):
+  """The path of weights that have a file."""
+  if weights != "imagenet":
+    return weights
+  check("trunk", name, Literal[tuple(TRUNKS)])
+  try:
+    return fetch(TRUNKS[name].url, TRUNKS[name].sha256)
+  except InputError as error:
+    raise InputError(f"weights={weights}: {error}", "weights") from error

@@ -5,10 +5,9 @@
     variables = load_variables(variables, tensors, "resnet18-f37072fd.pth")
 
 No file is trusted: nothing in it is executed, and every size and offset is
-checked before use. Neither PyTorch nor safetensors is needed.
+checked before use. PyTorch is not needed.
 """
 
-import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ from typing import Any
 
 import flax.traverse_util
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 
 from jaxad.errors import InputError
@@ -45,19 +43,6 @@ TORCH_NAMES = {
 # What a message lists at most.
 _LISTED = 4
 
-_SAFETENSORS_DTYPES = {
-  "F64": np.dtype("<f8"),
-  "F32": np.dtype("<f4"),
-  "F16": np.dtype("<f2"),
-  "BF16": np.dtype(ml_dtypes.bfloat16),
-  "I64": np.dtype("<i8"),
-  "I32": np.dtype("<i4"),
-  "I16": np.dtype("<i2"),
-  "I8": np.dtype("i1"),
-  "U8": np.dtype("u1"),
-  "BOOL": np.dtype("?"),
-}
-
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """Reads the named tensors of a weights file.
@@ -83,51 +68,28 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
   suffix = os.path.splitext(path)[1].lower()
   if suffix not in readers:
     raise InputError(
-      f"weights {path}: the suffix must be one of {', '.join(readers)}"
+      f"weights={path}: expected a file with the suffix {', '.join(readers)}",
+      "weights",
     )
   if not os.path.isfile(path):
-    raise InputError(f"weights {path}: there is no such file")
+    raise InputError(f"weights={path}: there is no such file", "weights")
   try:
     return readers[suffix](path)
   except OSError as error:
-    raise InputError(f"weights {path}: cannot be read ({error})") from error
-
-
-def _read_safetensors(path):
-  """8 bytes with the header's length, the header in JSON, the data."""
-  with open(path, "rb") as file:
-    content = file.read()
-  length = int.from_bytes(content[:8], "little")
-  try:
-    if not 0 < length <= len(content) - 8:
-      raise ValueError(
-        f"a header of {length} bytes in a file of {len(content)}"
-      )
-    header = json.loads(content[8 : 8 + length])
-    header.pop("__metadata__", None)
-    data = memoryview(content)[8 + length :]
-    return {
-      name: _safetensor(name, entry, data) for name, entry in header.items()
-    }
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise InputError(
-      f"weights {path}: not a sound safetensors file ({error}); fetch it again"
+      f"weights={path}: cannot be read ({error.strerror or error})", "weights"
     ) from error
 
 
-def _safetensor(name, entry, data):
-  dtype = _SAFETENSORS_DTYPES[entry["dtype"]]
-  shape = tuple(int(n) for n in entry["shape"])
-  begin, end = entry["data_offsets"]
-  # Python's integers, for the product of absurd sizes must not wrap around.
-  size = dtype.itemsize
-  for n in shape:
-    size *= n
-  if min(shape, default=0) < 0 or not 0 <= begin <= end <= len(data):
-    raise ValueError(f"tensor {name} lies outside of the file")
-  if end - begin != size:
-    raise ValueError(f"tensor {name} has {end - begin} bytes, not {size}")
-  return np.frombuffer(data[begin:end], dtype).reshape(shape)
+def _read_safetensors(path):
+  from safetensors import SafetensorError
+  from safetensors.numpy import load_file
+
+  try:
+    return load_file(path)
+  # NumPy lacks some of the format's dtypes.
+  except (SafetensorError, AttributeError, KeyError) as error:
+    raise _damaged(path, "safetensors file", error) from error
 
 
 def _read_npz(path):
@@ -138,9 +100,14 @@ def _read_npz(path):
         raise ValueError("a single array without a name")
       return dict(arrays)
   except (ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(
-      f"weights {path}: not a sound .npz file of plain arrays ({error})"
-    ) from error
+    raise _damaged(path, ".npz file of plain arrays", error) from error
+
+
+def _damaged(path, what, error):
+  reason = " ".join(str(error).split())
+  return InputError(
+    f"weights={path}: not a sound {what} ({reason}); fetch it again", "weights"
+  )
 
 
 def load_variables(
@@ -194,8 +161,9 @@ def load_variables(
     problems.append(f"{len(misshapen)} misshapen: {_first(misshapen, '; ')}")
   if problems:
     raise InputError(
-      f"weights {source}: the tensors do not fit the network; "
-      f"{'; '.join(problems)} (of {len(leaves)})"
+      f"weights={source}: the tensors do not fit the network; "
+      f"{'; '.join(problems)} (of {len(leaves)})",
+      "weights",
     )
   return flax.traverse_util.unflatten_dict(filled)
 

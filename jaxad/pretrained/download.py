@@ -41,17 +41,19 @@ def fetch(
   path = os.path.join(folder, name)
   part = path + ".part"
   try:
-    if os.path.isfile(path) and _sha256(path).startswith(sha256_prefix):
+    if os.path.isfile(path) and sha256_of(path).startswith(sha256_prefix):
       return path
     os.makedirs(folder, exist_ok=True)
     # A complete .part is left when the last run stopped before the check.
-    if not os.path.isfile(part) or not _sha256(part).startswith(sha256_prefix):
+    if not os.path.isfile(part) or not sha256_of(part).startswith(
+      sha256_prefix
+    ):
       _download(url, part, path)
-    digest = _sha256(part)
+    digest = sha256_of(part)
     if not digest.startswith(sha256_prefix):
       os.remove(part)
       raise InputError(
-        f"weights {url}: the download has SHA-256 {digest}, expected "
+        f"{url}: the download has SHA-256 {digest}, expected "
         f"{sha256_prefix}...; it was deleted; run again, or {_remedy(path)}"
       )
     os.replace(part, path)
@@ -62,11 +64,11 @@ def fetch(
     TimeoutError,
   ) as e:
     raise InputError(
-      f"weights {url}: cannot be downloaded ({_reason(e)}); {_remedy(path)}"
+      f"{url}: cannot be downloaded ({_reason(e)}); {_remedy(path)}"
     ) from e
   except OSError as e:
     raise InputError(
-      f"weights {url}: cannot be stored ({e}); set JAXAD_CACHE to a folder "
+      f"{url}: cannot be stored ({e}); set JAXAD_CACHE to a folder "
       "that can be written to"
     ) from e
   return path
@@ -91,7 +93,12 @@ def _reason(error):
   return " ".join(str(getattr(error, "reason", error) or error).split())
 
 
-def _sha256(path):
+def sha256_of(path: str | os.PathLike) -> str:
+  """The SHA-256 of a file, 64 hexadecimal digits.
+
+  Raises:
+    OSError: the file cannot be read.
+  """
   with open(path, "rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -117,7 +124,7 @@ def _download(url, part, path):
       done = _copy(response, file, offset, total, os.path.basename(path))
   if total is not None and done < total:
     raise InputError(
-      f"weights {url}: the connection broke after {done} of {total} bytes; run "
+      f"{url}: the connection broke after {done} of {total} bytes; run "
       f"again to resume, or {_remedy(path)}"
     )
 

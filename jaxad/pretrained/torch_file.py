@@ -169,15 +169,17 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     }
   except _Forbidden as error:
     raise InputError(
-      f"weights {path}: the pickle in it names {error}, which a state dict "
+      f"weights={path}: the pickle in it names {error}, which a state dict "
       "does not need, and was not run; save the state dict alone with "
-      "torch.save(model.state_dict(), path)"
+      "torch.save(model.state_dict(), path)",
+      "weights",
     ) from None
   except _Damaged as error:
     raise InputError(
-      f"weights {path}: not a PyTorch state dict, or a damaged one "
+      f"weights={path}: not a PyTorch state dict, or a damaged one "
       f"({' '.join(str(error).split())}); fetch the file again, or save it "
-      "with torch.save(model.state_dict(), path)"
+      "with torch.save(model.state_dict(), path)",
+      "weights",
     ) from None
 
 

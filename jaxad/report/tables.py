@@ -23,7 +23,7 @@ TITLES = {
   "f1_max": "F1-max",
   "official_image_auroc": "official image AUROC",
   "official_image_auroc_last_epoch": "official image AUROC, last epoch",
-  "official_f1": "official F1 at 0.2",
+  "official_f1": "official F1",
   "pixel_auroc": "pixel AUROC",
   "pixel_aupro": "AUPRO",
   "true_positive_rate": "true positive rate",
@@ -81,21 +81,26 @@ def write_scores(path, ids, labels, scores, predicted) -> None:
     ids: [N] str.
     labels: [N] int, 0 normal and 1 anomalous.
     scores: [N] float.
-    predicted: [N] int or bool, 1 where `score > threshold`.
+    predicted: [N] int or bool, 1 where `score > threshold`; None leaves this
+      column out.
 
   Raises:
     InputError: the columns differ in length.
   """
+  names = ("id", "label", "score", "predicted")
+  convert = (str, int, lambda score: repr(float(score)), int)
   columns = (ids, labels, scores, predicted)
-  check_lengths("ids, labels, scores, predicted", columns)
+  if predicted is None:
+    names, convert, columns = names[:3], convert[:3], columns[:3]
+  check_lengths(", ".join(names), columns)
   # File names need not be valid UTF-8; their bytes go through as they are.
   with replacing(
     path, "w", encoding="utf-8", errors="surrogateescape", newline=""
   ) as file:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("id", "label", "score", "predicted"))
-    for name, label, score, flag in zip(*columns, strict=True):
-      writer.writerow((name, int(label), repr(float(score)), int(flag)))
+    writer.writerow(names)
+    for row in zip(*columns, strict=True):
+      writer.writerow(f(v) for f, v in zip(convert, row, strict=True))
 
 
 def results_table(results) -> str:

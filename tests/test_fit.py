@@ -1,13 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""The loop, its plan and its checkpoints, on a toy of two phases."""
+"""The loop, its plan and its callbacks, on a toy of two phases."""
 
-import dataclasses
-import errno
 import functools
+import importlib
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,17 +15,20 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 import jaxad
-from jaxad import config as configs
-from jaxad import evaluation, training
+from jaxad import callbacks, distributed
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
-from jaxad.data.pipeline import batches
-from jaxad.detector import Detector, Phase, Scores, State
+from jaxad.detector import Detector, Phase, Plan, Scores, State
 from jaxad.errors import InputError
+from jaxad.evaluation.scoring import Scorer
+from jaxad.feed import as_dataset
+from jaxad.seeding import generator
+
+# The name of the package's attribute is that of the function.
+loop = importlib.import_module("jaxad.fit")
 
 DIM, N, BATCH = 3, 10, 4
 # Three batches an epoch, the last of two rows. The first phase ends at step 10,
@@ -60,16 +61,18 @@ def toy(noise=0.1, nan_at=None):
     nan_at: the step whose loss is not a number.
   """
 
-  def init(key, batch):
+  def init(key, batch, plan=None):
     # No array twice: the loop donates the buffers.
     zeros = lambda: jnp.zeros(batch["x"].shape[-1], jnp.float32)
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      key=key,
-      params={"first": zeros(), "second": zeros()},
-      batch_stats={},
-      opt_state={"first": zeros(), "second": zeros()},
-      extras={"mean": zeros(), "energy": jnp.zeros((), jnp.float32)},
+    both = lambda: {"first": zeros(), "second": zeros()}
+    return State.new(
+      key,
+      both(),
+      {},
+      both(),
+      plan,
+      mean=zeros(),
+      energy=jnp.zeros((), jnp.float32),
     )
 
   def draw(key, batch):
@@ -81,7 +84,8 @@ def toy(noise=0.1, nan_at=None):
 
       def loss_fn(w):
         error = x @ w - x.sum(-1) - 1 + draws
-        return weighted_mean(error**2, batch["weight"])
+        weight = batch.get("weight", jnp.ones(len(x)))
+        return weighted_mean(error**2, weight)
 
       loss, grad = jax.value_and_grad(loss_fn)(state.params[name])
       velocity = DECAY * state.opt_state[name] + grad
@@ -123,11 +127,11 @@ def toy(noise=0.1, nan_at=None):
     share=4,
     fit=fitted("energy", lambda state, x: (x @ state.params["second"]) ** 2),
   )
-  score = lambda state, x, key: Scores((x @ state.params["second"]) ** 2)
+  score = lambda state, x, keys: Scores((x @ state.params["second"]) ** 2)
   return Detector(init, (first, second), score)
 
 
-compile_update = training.compile_update
+compile_update = loop.compile_update
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,52 +139,73 @@ def compiled_once():
   """Runs of the same phase share what they compile."""
   found = {}
 
-  def cached(phase, mesh):
-    key = phase.step, phase.draw, mesh
+  def cached(phase, feed, indices):
+    key = phase.step, phase.draw, feed.mesh, feed.on_device, indices.padded
     if key not in found:
-      found[key] = compile_update(phase, mesh)
+      found[key] = compile_update(phase, feed, indices)
     return found[key]
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(training, "compile_update", cached)
+    patch.setattr(loop, "compile_update", cached)
     yield
 
 
-def train_config(**fields):
-  config = configs.base("differnet")
-  config.train.update(
-    dict(epochs=EPOCHS, batch_size=BATCH, log_every=1, checkpoint_every=4)
-    | fields
+def plan_of(detector=None, examples=None, **fields):
+  fields = dict(epochs=EPOCHS, batch_size=BATCH) | fields
+  return jaxad.make_plan(
+    detector or toy(), examples or make_examples(), **fields
   )
-  return config
 
 
-def new_state(detector, examples):
-  return detector.init(jax.random.key(1), {"x": examples.x[:1]})
+def new_state(detector, examples, plan=None):
+  return detector.init(jax.random.key(1), {"x": examples.x[:1]}, plan)
 
 
-def run(workdir, detector=None, examples=None, on_epoch=None, **fields):
+class Epochs(callbacks.EveryEpochs):
+  """Calls `on_epoch(state, epoch)`; writes what it returns into the log."""
+
+  def __init__(self, plan, on_epoch, log):
+    def call(moment):
+      line = on_epoch(moment.state, moment.epoch)
+      if line:
+        log.write({"step": moment.step, "epoch": moment.epoch} | line)
+
+    super().__init__(plan, 1, call)
+
+
+def run(
+  workdir,
+  detector=None,
+  examples=None,
+  on_epoch=None,
+  log_every=1,
+  on_device=None,
+  beside=(),
+  **fields,
+):
   """Starts or resumes the run of a folder; returns its state."""
   detector = detector or toy()
   examples = examples or make_examples()
+  plan = plan_of(detector, examples, **fields)
   checkpoints = Checkpoints(workdir / "checkpoints")
-  state = new_state(detector, examples)
+  state = new_state(detector, examples, plan)
   if checkpoints.latest_step() is not None:
     state, _ = checkpoints.restore(state)
+  log = callbacks.Log(workdir / "metrics.jsonl", log_every)
+  saving = callbacks.Saving(checkpoints, 4)
+  epochs = [Epochs(plan, on_epoch, log)] if on_epoch else []
   try:
-    state, seconds = training.train(
+    state = jaxad.fit(
       detector,
       state,
       examples,
-      config=train_config(**fields),
-      mesh=training.data_mesh(),
-      workdir=workdir,
-      checkpoints=checkpoints,
-      on_epoch=on_epoch,
+      plan,
+      [log, *epochs, *beside, saving],
+      on_device=on_device,
     )
   finally:
     checkpoints.close()
-  assert seconds > 0
+  assert saving.seconds > 0
   return state
 
 
@@ -202,7 +227,7 @@ def rows_of(workdir):
 
 def assert_same(a, b):
   """Two states agree in every bit."""
-  bits = lambda s: s.replace(key=jax.random.key_data(s.key))
+  bits = lambda s: s.replace(key=jax.random.key_data(s.key), plan=None)
   chex.assert_trees_all_equal(bits(a), bits(b))
   chex.assert_trees_all_equal_shapes_and_dtypes(bits(a), bits(b))
 
@@ -218,18 +243,15 @@ class Killed(Exception):
   """Stands for a process that ends without a word."""
 
 
-def interrupt_at(step, monkeypatch):
+def interrupt_at(step, number=signal.SIGINT):
   """Ctrl-C while this step is computed."""
-  place, seen = training.shard_batch, []
 
-  def shard_batch(mesh, batch, axis=0):
-    if axis:  # not in a fit
-      seen.extend(range(len(batch["weight"])))
-      if len(seen) == step:
-        signal.raise_signal(signal.SIGINT)
-    return place(mesh, batch, axis)
+  class Interrupt(callbacks.Callback):
+    def after(self, moment):
+      if moment.step == step:
+        signal.raise_signal(number)
 
-  monkeypatch.setattr(training, "shard_batch", shard_batch)
+  return [Interrupt()]
 
 
 def kill_after_save(step, monkeypatch):
@@ -273,9 +295,8 @@ def assert_resumed(workdir, whole, k=1):
   assert_same(state, want)
   # Every row once, with the same figures.
   assert rows_of(workdir) == rows
-  saved, position = latest(workdir)
+  saved, _ = latest(workdir)
   assert_same(saved, want)
-  assert position["epoch"] == EPOCHS and position["batch"] == 0
 
 
 def test_a_whole_run(whole):
@@ -287,7 +308,9 @@ def test_a_whole_run(whole):
     ["first"] * BOUNDARY + ["second"] * (STEPS - BOUNDARY)
   )
   epochs = [(r["step"], r["epoch"], r["epochs"]) for r in rows if "seen" in r]
-  assert epochs == [(PER_EPOCH * e, e, e) for e in range(1, EPOCHS + 1)]
+  # The second phase begins an epoch of its own.
+  want = [(3, 1), (6, 2), (9, 3), (13, 5), (16, 6)]
+  assert epochs == [(step, e, e) for step, e in want]
   assert [r["epoch"] for r in rows if "loss" in r][:4] == [1, 1, 1, 2]
   # Both phases have trained, and both fits have run, over the real rows.
   x = make_examples().x
@@ -299,30 +322,28 @@ def test_a_whole_run(whole):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize(
-  ("step", "saved"),
-  [(5, 5), (9, 9), (BOUNDARY, BOUNDARY), (14, 14), (STEPS, STEPS)],
-)
-def test_resume_after_ctrl_c(tmp_path, monkeypatch, whole, step, saved):
-  before = signal.getsignal(signal.SIGINT)
-  with monkeypatch.context() as patch:
-    interrupt_at(step, patch)
-    with pytest.raises(training.Interrupted):
-      run(tmp_path, on_epoch=report_epoch)
-  assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [5, 9, BOUNDARY, 14, STEPS])
+def test_resume_after_a_signal(tmp_path, whole, step, number):
+  before = signal.getsignal(number)
+  with pytest.raises(callbacks.Interrupted):
+    run(tmp_path, on_epoch=report_epoch, beside=interrupt_at(step, number))
+  assert signal.getsignal(number) is before
   state, position = latest(tmp_path)
-  assert int(state.step) == saved
-  assert (position["epoch"], position["batch"]) == divmod(saved, PER_EPOCH)
+  assert int(state.step) == step
   assert position["train_seconds"] > 0
-  assert max(row["step"] for row in rows_of(tmp_path)) == saved
+  assert max(row["step"] for row in rows_of(tmp_path)) == step
   assert_resumed(tmp_path, whole)
 
 
-def test_resume_with_steps_in_one_dispatch(tmp_path, monkeypatch, whole):
-  with monkeypatch.context() as patch:
-    interrupt_at(5, patch)
-    with pytest.raises(training.Interrupted):
-      run(tmp_path, on_epoch=report_epoch, steps_per_dispatch=2)
+def test_resume_with_steps_in_one_dispatch(tmp_path, whole):
+  with pytest.raises(callbacks.Interrupted):
+    run(
+      tmp_path,
+      on_epoch=report_epoch,
+      steps_per_dispatch=2,
+      beside=interrupt_at(6),
+    )
   assert_resumed(tmp_path, whole, k=2)
 
 
@@ -384,20 +405,7 @@ def test_training_outside_the_main_thread(tmp_path, whole):
 
 
 def test_another_seed_is_another_run(tmp_path, whole):
-  config = train_config()
-  config.seed = 1
-  detector, examples = toy(), make_examples()
-  checkpoints = Checkpoints(tmp_path / "checkpoints")
-  state, _ = training.train(
-    detector,
-    new_state(detector, examples),
-    examples,
-    config=config,
-    mesh=training.data_mesh(),
-    workdir=tmp_path,
-    checkpoints=checkpoints,
-  )
-  checkpoints.close()
+  state = run(tmp_path, seed=1)
   # The same initial state and key, the batches in another order.
   gap = state.params["first"] - whole[1][0].params["first"]
   assert np.abs(gap).max() > 1e-3
@@ -414,7 +422,7 @@ def test_steps_per_dispatch_change_only_the_rounding(tmp_path, monkeypatch):
     compiled.append(compile_update(*args))
     return compiled[-1]
 
-  monkeypatch.setattr(training, "compile_update", keep)
+  monkeypatch.setattr(loop, "compile_update", keep)
   states, rows = {}, {}
   for k in (1, 3):
     workdir = tmp_path / f"{k}"
@@ -427,11 +435,12 @@ def test_steps_per_dispatch_change_only_the_rounding(tmp_path, monkeypatch):
       epochs=3,
       steps_per_dispatch=k,
     )
-    assert epochs == [1, 2, 3]
+    # The second phase begins an epoch of its own.
+    assert epochs == [1, 3]
     rows[k] = rows_of(workdir)
   # Two phases each; one shape for a whole stack, one for a single batch.
   assert [update._cache_size() for update in compiled] == [1, 1, 2, 2]
-  bits = lambda s: s.replace(key=jax.random.key_data(s.key))
+  bits = lambda s: s.replace(key=jax.random.key_data(s.key), plan=None)
   # XLA may fuse the body of a loop in another way.
   chex.assert_trees_all_close(
     bits(states[3]), bits(states[1]), rtol=1e-5, atol=1e-6
@@ -446,34 +455,146 @@ def test_steps_per_dispatch_change_only_the_rounding(tmp_path, monkeypatch):
   assert start == 24 and len(rows[3]) < len(rows[1])
 
 
+class Dispatches(callbacks.Callback):
+  """Counts dispatches, and how many are under way when metrics arrive."""
+
+  def __init__(self):
+    self.steps, self.late = [], []
+
+  def after(self, moment):
+    self.steps.append(moment.step)
+
+  def metrics(self, moment, step, values):
+    self.late.append(moment.step - step)
+
+
+def test_stacks_cross_epoch_ends(tmp_path):
+  """Three batches an epoch, sixteen steps a dispatch: six dispatches."""
+  detector = toy()
+  detector = detector._replace(phases=(detector.phases[0],))
+  counted = Dispatches()
+  plan = plan_of(detector, epochs=32, steps_per_dispatch=16)
+  state = new_state(detector, make_examples(), plan)
+  jaxad.fit(detector, state, make_examples(), plan, [counted])
+  assert counted.steps == [16 * k for k in range(1, 7)]
+  # Each dispatch's metrics come when the next one is on its way.
+  assert counted.late == [16] * 5 + [0]
+
+
+def test_a_dispatch_sends_row_numbers_and_fetches_metrics_alone(monkeypatch):
+  """In the steady state: one way in and one way out, nothing implicit."""
+  sent, fetched = [], []
+  put, get = distributed.put, jax.device_get
+
+  def counting_put(sharding, value):
+    sent.append(value)
+    return put(sharding, value)
+
+  def counting_get(tree):
+    fetched.append(tree)
+    return get(tree)
+
+  class Guard(callbacks.Callback):
+    """Forbids transfers that nobody asked for, after the first dispatch."""
+
+    def after(self, moment):
+      if moment.step == 4:
+        jax.config.update("jax_transfer_guard", "disallow")
+        sent.clear()
+        fetched.clear()
+
+  detector, examples = toy(), make_examples(8)
+  detector = detector._replace(phases=(detector.phases[0]._replace(fit=None),))
+  plan = plan_of(detector, examples, epochs=22, steps_per_dispatch=4)
+  state = new_state(detector, examples, plan)
+  monkeypatch.setattr(distributed, "put", counting_put)
+  monkeypatch.setattr(jax, "device_get", counting_get)
+  try:
+    jaxad.fit(detector, state, examples, plan, [Guard()])
+  finally:
+    jax.config.update("jax_transfer_guard", "allow")
+  # 44 steps, eleven dispatches; the second stack was sent before the guard.
+  assert [value.shape for value in sent] == [(4, BATCH)] * 9
+  assert all(value.dtype == np.int32 for value in sent)
+  assert len(fetched) == 11
+
+
 def test_dispatches_are_those_of_a_run_that_never_stopped():
-  examples = make_examples(30)
-  plan = training.Plan(
-    steps=24, steps_per_epoch=8, boundaries=(13, 24), steps_per_dispatch=3
-  )
-  take = lambda start, stop: [
-    (n, batch["x"])
-    for n, batch in training.dispatches(
-      examples, plan, train_config().train, 0, start, stop
-    )
-  ]
-  first = take(0, 13)
-  # Eight steps an epoch, and the phase ends after five of the second.
-  assert [n for n, _ in first] == [3, 3, 1, 1, 3, 1, 1]
-  for position in (0, 3, 6, 7, 8, 11, 12):
-    again = take(position, 13)
-    k = len(first) - len(again)
-    assert sum(n for n, _ in first[:k]) == position
-    chex.assert_trees_all_equal(again, first[k:])
-  # All rows once an epoch, in the order of `batches`.
-  x = np.concatenate([x.reshape(-1, BATCH, DIM) for _, x in first[:4]])
-  want = [b["x"] for b in batches(examples, BATCH, seed=0, epoch=0)]
-  np.testing.assert_array_equal(x, np.stack(want))
-  rest = take(13, 24)
-  assert [n for n, _ in rest] == [1, 1, 1, 3, 3, 1, 1]
-  # A stack that no epoch fills.
-  plan = dataclasses.replace(plan, steps_per_dispatch=9)
-  assert [n for n, _ in take(0, 13)] == [1] * 13
+  stops = callbacks.EveryEpochs(Plan(BATCH, (13,), (4,)), 2, lambda moment: 0)
+  take = lambda step: list(loop._segments(0, step, 13, 3, [stops]))
+  whole = take(0)
+  # Stacks of three, but where every second epoch ends at step 8.
+  assert whole == [(0, 3), (3, 6), (6, 7), (7, 8), (8, 9), (9, 12), (12, 13)]
+  for first, _ in whole:
+    assert take(first) == [s for s in whole if s[0] >= first]
+
+
+def test_data_on_the_host_train_to_the_same_bits(tmp_path, whole):
+  """Larger than its share of the device's memory: tf.data gathers."""
+  state = run(tmp_path, on_epoch=report_epoch, on_device=False)
+  assert_same(state, whole[1][0])
+  assert rows_of(tmp_path) == whole[1][1]
+
+
+def test_no_data_at_all_is_left_on_the_device_if_it_does_not_fit(monkeypatch):
+  from jaxad import feed
+
+  monkeypatch.setattr(feed, "device_memory", lambda: 4 * N * DIM * 4)
+  dataset = as_dataset(make_examples())
+  assert not feed.Feed(dataset, distributed.data_mesh()).on_device
+  monkeypatch.setattr(feed, "device_memory", lambda: 8 * N * DIM * 4)
+  assert feed.Feed(dataset, distributed.data_mesh()).on_device
+
+
+# An early end.
+
+
+def test_a_callback_ends_a_phase(tmp_path, whole):
+  class Stop(callbacks.Callback):
+    def after(self, moment):
+      return moment.phase.name == "first" and moment.step == 4
+
+  state = run(tmp_path, beside=[Stop()])
+  rows = [row["step"] for row in rows_of(tmp_path)]
+  assert rows == [1, 2, 3, 4, *range(BOUNDARY + 1, STEPS + 1)]
+  assert int(state.step) == STEPS and int(state.phase) == 2
+  # The fit at the end of the phase has run all the same.
+  want = make_examples().x.mean(0)
+  np.testing.assert_allclose(state.extras["mean"], want, rtol=1e-5)
+
+
+def test_early_stop_waits_for_its_patience():
+  values = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.0])
+  call = callbacks.early_stop(lambda state: next(values), patience=2)
+  moment = loop.Moment(None, None, None, 0, 0, 0)
+  assert [call(moment) for _ in range(6)] == [False] * 5 + [True]
+
+
+def test_a_phase_may_be_a_fit_alone(tmp_path):
+  fitted = toy().phases[0]
+  before = Phase("scale", fit=fitted.fit)
+  after = Phase("energy", fit=toy().phases[1].fit)
+  detector = toy()._replace(phases=(before, fitted._replace(fit=None), after))
+  state = run(tmp_path, detector, epochs=2)
+  x = make_examples().x
+  np.testing.assert_allclose(state.extras["mean"], x.mean(0), rtol=1e-5)
+  assert int(state.phase) == 3 and int(state.step) == 2 * PER_EPOCH
+  # The last checkpoint has the last fit.
+  assert_same(latest(tmp_path, detector)[0], state)
+
+
+def test_a_fit_sees_normal_rows_alone_unless_it_asks(tmp_path):
+  x = make_examples().x
+  label = np.int32([0, 1] * (N // 2))
+  examples = make_examples()
+  examples = Examples(x, label, examples.id, examples.kind, None)
+  for rows, want in (("normal", x[::2]), ("all", x)):
+    phase = Phase("scale", fit=toy().phases[0].fit, fit_rows=rows)
+    detector = toy()._replace(phases=(phase,))
+    plan = plan_of(detector, examples)
+    state = new_state(detector, examples, plan)
+    state = jaxad.fit(detector, state, examples, plan)
+    np.testing.assert_allclose(state.extras["mean"], want.mean(0), rtol=1e-5)
 
 
 # What a step sees.
@@ -486,7 +607,7 @@ def test_padding_is_not_trained_on(tmp_path):
   w, velocity = np.zeros(DIM), np.zeros(DIM)
   losses = []
   for epoch in range(2):
-    order = np.random.default_rng((0, epoch)).permutation(N)
+    order = generator("first/0", 0, epoch).permutation(N)
     for k in range(0, N, BATCH):
       x = examples.x[order[k : k + BATCH]].astype(np.float64)
       error = x @ w - x.sum(1) - 1
@@ -509,10 +630,10 @@ def test_steps_take_the_place_of_epochs(tmp_path):
 
 
 def test_progress_is_shown(tmp_path, capsys):
-  run(tmp_path, steps=4, log_every=2)
+  run(tmp_path, steps=4, beside=[callbacks.ProgressBar()])
   out, err = capsys.readouterr()
   assert out == ""
-  assert "4/4" in err and "loss" in err and "images/s" in err
+  assert "4/4" in err and "loss" in err and "step/s" in err
 
 
 # A loss that is not finite.
@@ -527,15 +648,17 @@ def test_divergence_keeps_the_last_good_checkpoint(
   tmp_path, nan_at, log_every, saved
 ):
   detector = toy(nan_at=nan_at)
-  with pytest.raises(InputError, match="diverged.*learning rate") as caught:
+  with pytest.raises(loop.Diverged, match="diverged.*rate") as caught:
     run(tmp_path, detector, log_every=log_every)
   assert "\n" not in str(caught.value)
   state, _ = latest(tmp_path)
   assert int(state.step) == saved
   chex.assert_tree_all_finite(state.params)
-  rows = rows_of(tmp_path)
-  assert saved <= rows[-1]["step"] < nan_at
-  assert all(np.isfinite(row["loss"]) for row in rows)
+  assert f"step {nan_at}" in str(caught.value)
+  if log_every == 1:
+    rows = rows_of(tmp_path)
+    assert saved <= rows[-1]["step"] < nan_at
+    assert all(np.isfinite(row["loss"]) for row in rows)
 
 
 def test_a_state_that_overflowed_is_not_saved(tmp_path):
@@ -559,38 +682,48 @@ def test_a_state_that_overflowed_is_not_saved(tmp_path):
 # The plan.
 
 
-def plan_of(n=N, **fields):
-  return training.make_plan(toy(), n, train_config(**fields).train)
-
-
 def test_plan():
   k = 1 if jax.default_backend() == "cpu" else 16
-  assert plan_of() == training.Plan(STEPS, PER_EPOCH, (BOUNDARY, STEPS), k)
-  assert plan_of(steps=9).boundaries == (5, 9)
+  per_epoch = (PER_EPOCH, PER_EPOCH)
+  assert plan_of() == Plan(BATCH, (BOUNDARY, STEPS), per_epoch, False, 0, k)
+  assert plan_of(steps=9).ends == (5, 9)
   assert plan_of(drop_remainder=True).steps == 12
   assert plan_of(steps_per_dispatch=7).steps_per_dispatch == 7
+  first, second = toy().phases
+  stated = toy()._replace(phases=(first._replace(steps=7), second))
+  assert plan_of(stated).ends == (7, 7 + STEPS)
+  alone = toy()._replace(phases=(Phase("fit", fit=first.fit), first, second))
+  assert plan_of(alone).ends == (0, BOUNDARY, STEPS)
+
+
+def test_epochs_of_a_plan():
+  plan = plan_of()
+  assert [plan.epoch(0, step) for step in (0, 2, 3, 9, 10)] == [0, 0, 1, 3, 3]
+  # The phase's end ended an epoch, and the second phase begins another.
+  assert [plan.epoch(1, step) for step in (10, 12, 13, 18)] == [4, 4, 5, 6]
+
+
+def test_the_plan_reaches_the_state(tmp_path):
+  assert run(tmp_path, steps=4).plan == plan_of(steps=4)
 
 
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    (dict(batch_size=0), "batch_size=0"),
-    (dict(log_every=0), "log_every=0"),
-    (dict(epochs=0), "nothing to train.*epochs=0"),
-    (dict(steps=-1), "nothing to train.*steps=-1"),
-    (dict(steps=1), "none for the phase 'second'"),
+    (dict(epochs=0), "epochs=0.*no step"),
+    (dict(steps=1), "no step for the phase 'second'"),
     (dict(batch_size=11, drop_remainder=True), "11.*10 training examples"),
   ],
 )
 def test_plan_errors(fields, message):
   with pytest.raises(InputError, match=message) as caught:
     plan_of(**fields)
-  assert "\n" not in str(caught.value)
+  assert "\n" not in str(caught.value) and caught.value.argument in fields
 
 
 def test_batch_size_must_be_a_multiple_of_the_devices(monkeypatch):
   monkeypatch.setattr(jax, "device_count", lambda: 3)
-  assert plan_of(batch_size=6).steps_per_epoch == 2
+  assert plan_of(batch_size=6).steps_per_epoch == (2, 2)
   with pytest.raises(InputError, match="batch_size=4.*the 3 devices"):
     plan_of()
 
@@ -601,11 +734,7 @@ def test_batch_size_must_be_a_multiple_of_the_devices(monkeypatch):
 def train_and_score(workdir):
   """What the test below compares; for this process and another."""
   state = run(workdir)
-  examples = make_examples()
-  mesh = training.data_mesh()
-  scores = evaluation.score_split(
-    toy(), state, examples, 3, jax.random.key(0), mesh
-  )
+  scores = Scorer(toy(), 3, jax.random.key(0)).scores(state, make_examples())
   return {
     "devices": np.int32(jax.device_count()),
     "losses": np.array([row["loss"] for row in rows_of(workdir)]),
@@ -623,12 +752,12 @@ def test_four_devices_train_as_one_does(tmp_path):
     import pathlib, sys
     import numpy as np
     import pytest
-    import test_training
+    import test_fit
     from jaxad.errors import InputError
     workdir = pathlib.Path(sys.argv[1])
-    np.savez(workdir / "found", **test_training.train_and_score(workdir))
+    np.savez(workdir / "found", **test_fit.train_and_score(workdir))
     with pytest.raises(InputError, match="batch_size=6.*the 4 devices"):
-      test_training.run(workdir, batch_size=6)
+      test_fit.run(workdir, batch_size=6)
   """
   four, one = tmp_path / "four", tmp_path / "one"
   four.mkdir()
@@ -652,105 +781,3 @@ def test_four_devices_train_as_one_does(tmp_path):
   assert got.pop("devices") == 4 and want.pop("devices") == 1
   assert want["scores"].shape == (N,)
   chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-5)
-
-
-# Checkpoints.
-
-
-def state_at(step):
-  state = new_state(toy(), make_examples())
-  return state.replace(
-    step=jnp.int32(step), params=jax.tree.map(lambda w: w + step, state.params)
-  )
-
-
-@pytest.fixture
-def checkpoints(tmp_path):
-  checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
-  yield checkpoints
-  checkpoints.close()
-
-
-def test_checkpoints_keep_the_newest(checkpoints, tmp_path):
-  folder = tmp_path / "checkpoints"
-  assert checkpoints.latest_step() is None and not folder.exists()
-  for step in (3, 6, 9):
-    checkpoints.save(state_at(step), {"epoch": step, "train_seconds": 0.5})
-    assert (folder / f"{step}").is_dir()  # it has waited
-    assert checkpoints.latest_step() == step
-  assert sorted(path.name for path in folder.iterdir()) == ["6", "9"]
-  for step in (None, 9, 6):
-    state, position = checkpoints.restore(state_at(0), step)
-    assert_same(state, state_at(step or 9))
-    assert position == {"epoch": step or 9, "train_seconds": 0.5}
-
-
-def test_a_step_is_saved_once(checkpoints):
-  checkpoints.save(state_at(3), {"epoch": 1})
-  checkpoints.save(state_at(3), {"epoch": 2})
-  assert checkpoints.restore(state_at(0))[1] == {"epoch": 1}
-
-
-def test_relative_folders_stay_where_they_were(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  relative = Checkpoints("here")
-  (tmp_path / "elsewhere").mkdir()
-  monkeypatch.chdir(tmp_path / "elsewhere")
-  relative.save(state_at(3), {})
-  relative.close()
-  assert (tmp_path / "here" / "3").is_dir()
-
-
-@pytest.mark.parametrize(
-  ("error", "message"),
-  [
-    (OSError(errno.ENOSPC, "x"), "disk is full.*--resume"),
-    (ValueError("RESOURCE_EXHAUSTED: No space left on device"), "disk is full"),
-    (PermissionError(errno.EACCES, "x"), "permission denied.*--workdir"),
-  ],
-)
-@pytest.mark.parametrize("where", ["save", "wait_until_finished"])
-def test_a_full_disk_is_one_line(
-  checkpoints, tmp_path, monkeypatch, error, message, where
-):
-  checkpoints.save(state_at(3), {"epoch": 1})
-
-  def fail(*args, **keywords):
-    raise error
-
-  with monkeypatch.context() as patch:
-    patch.setattr(ocp.CheckpointManager, where, fail)
-    with pytest.raises(InputError, match=message) as caught:
-      checkpoints.save(state_at(6), {"epoch": 2})
-  assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
-  if where == "save":
-    assert checkpoints.latest_step() == 3
-    state, position = checkpoints.restore(state_at(0))
-    assert_same(state, state_at(3))
-    assert position == {"epoch": 1}
-    # With space again it goes on.
-    checkpoints.save(state_at(6), {"epoch": 2})
-    assert checkpoints.latest_step() == 6
-
-
-def test_other_errors_stay_what_they_are(checkpoints, monkeypatch):
-  def fail(*args, **keywords):
-    raise ValueError("a mistake in the program")
-
-  monkeypatch.setattr(ocp.CheckpointManager, "save", fail)
-  with pytest.raises(ValueError, match="a mistake") as caught:
-    checkpoints.save(state_at(3), {})
-  assert not isinstance(caught.value, InputError)
-
-
-def test_an_unfinished_checkpoint_does_not_count(checkpoints, tmp_path):
-  checkpoints.save(state_at(3), {"epoch": 1})
-  checkpoints.close()
-  # What a kill leaves behind: orbax renames the folder when all is written.
-  folder = tmp_path / "checkpoints"
-  shutil.copytree(folder / "3", folder / "6.orbax-checkpoint-tmp")
-  assert checkpoints.latest_step() == 3
-  assert_same(checkpoints.restore(state_at(0))[0], state_at(3))
-  checkpoints.save(state_at(6), {"epoch": 2})
-  assert checkpoints.latest_step() == 6
-  assert_same(checkpoints.restore(state_at(0))[0], state_at(6))

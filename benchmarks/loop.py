@@ -1,0 +1,197 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""What the training loop costs: `jaxad.fit` against its bare compiled step.
+
+The loop feeds batches that lie on the device, augments them, writes a log and
+moves a bar. The bare step is the same compiled update of one batch that is
+there already, of which nobody fetches the metrics, as many steps in a dispatch.
+Data are random, of a few batches, so that epochs are short.
+
+Both run in one process and in turn, some steps each, on the same state. So a
+busy machine is the same for both; a round begins and ends with idle devices.
+Medians over the rounds, the first of which compiles and is left out. The CPU
+time of all threads is there to check against.
+"""
+
+import pathlib
+import tempfile
+import time
+from typing import NamedTuple
+
+import harness
+import numpy as np
+
+WORKLOADS = {
+  "ganomaly": "batches of 64 images of 32 pixels, the paper's width",
+  "differnet": "batches of 24 cached images, 8 views each, the paper's flow",
+  "dra": "batches of 48 images of 64 pixels, ResNet-18, CutMix and rotation",
+}
+
+
+class Setting(NamedTuple):
+  """A workload: rows of a batch and of the data, and steps of a round."""
+
+  batch: int
+  rows: int
+  steps: int
+
+
+FULL = {
+  "ganomaly": Setting(64, 520, 24),
+  "differnet": Setting(24, 110, 5),
+  "dra": Setting(48, 240, 8),
+}
+SMALL = {
+  "ganomaly": Setting(8, 40, 4),
+  "differnet": Setting(8, 30, 4),
+  "dra": Setting(12, 40, 4),
+}
+# Those of `Log` in a run.
+LOG_EVERY = 10
+
+
+def make_workload(name, small):
+  """(detector, training data)."""
+  import jaxad
+  from jaxad.data import Examples
+  from jaxad.networks.pyramid import Trunk
+
+  n = (SMALL if small else FULL)[name].rows
+  label = np.zeros(n, np.int32)
+  rng = np.random.default_rng(0)
+  if name == "differnet":
+    sizes = {"n_blocks": 2, "hidden": 32} if small else {}
+    detector = jaxad.differnet(**sizes)
+    # AlexNet's 256 channels at three scales.
+    x = rng.standard_normal((n, 8, 64 if small else 768), np.float32)
+  elif name == "dra":
+    trunk = Trunk(weights="random")
+    if small:
+      trunk = trunk._replace(width=8, blocks=(1,) * 4)
+    detector = jaxad.dra(trunk=trunk, steps_per_epoch=5)
+    x = rng.integers(0, 256, (n, 64, 64, 3), np.uint8)
+    label[:10] = 1
+  else:
+    detector = jaxad.ganomaly(width=8 if small else 64)
+    x = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
+  names = tuple(f"{i:04}" for i in range(n))
+  kinds = tuple("seen" if anomalous else "good" for anomalous in label)
+  return detector, Examples(x, label, names, kinds, None)
+
+
+def bare_dispatch(detector, data, plan):
+  """`state -> state`: one dispatch of the last phase, on its first batches."""
+  import jax
+
+  from jaxad import distributed, feed
+
+  mesh, k = distributed.data_mesh(), len(detector.phases) - 1
+  phase = detector.phases[k]
+  data = feed.as_dataset(data)
+  source = feed.Feed(data, mesh, on_device=True)
+  indices = feed.Indices(phase, data, plan, plan.steps_per_epoch[k])
+  segments = iter([(0, plan.steps_per_dispatch)])
+  (stack,) = source.stacks(indices, segments)
+  gather = lambda entry: source.batch(indices, source.resident, entry)
+  batches = jax.jit(jax.vmap(gather))(stack.entry)
+  shardings = {
+    name: distributed.replicated(mesh)
+    if name in indices.shared
+    else distributed.divided(mesh, axis=1)
+    for name in batches
+  }
+  batches = jax.device_put(batches, shardings)
+  update = harness.compile_update(phase, mesh)
+  return lambda state: update(state, batches)[0]
+
+
+def clocks():
+  """[2] seconds: on the clock, and of CPU time of all threads."""
+  return np.array([time.perf_counter(), time.process_time()])
+
+
+def measure(name, rounds, small):
+  """A row of the table: milliseconds of a step in the loop, and of the bare."""
+  import jax
+
+  import jaxad
+  from jaxad.callbacks import Log, ProgressBar
+
+  setting = (SMALL if small else FULL)[name]
+  detector, data = make_workload(name, small)
+  where = dict(
+    batch_size=setting.batch, drop_remainder=name == "ganomaly", epochs=1
+  )
+  dispatch = jaxad.make_plan(detector, data, **where).steps_per_dispatch
+  dispatches = -(-setting.steps // dispatch)
+  steps = dispatches * dispatch
+  plan = jaxad.make_plan(detector, data, **where, steps=(rounds + 1) * steps)
+  bare = bare_dispatch(detector, data, plan)
+  times = []
+
+  class Alternation(jaxad.Callback):
+    """Lets the bare step run wherever a round of the loop is over."""
+
+    def start(self, moment):
+      self._since = clocks()
+
+    def after(self, moment):
+      if moment.step % steps:
+        return
+      state = jax.block_until_ready(moment.state)
+      middle = clocks()
+      for _ in range(dispatches):
+        state = bare(state)
+      moment.state = jax.block_until_ready(state)
+      end = clocks()
+      times.append((middle - self._since, end - middle))
+      self._since = end
+
+  state = detector.init(jax.random.key(0), {"x": data.x[:1]}, plan)
+  with tempfile.TemporaryDirectory() as folder:
+    log = Log(pathlib.Path(folder) / "metrics.jsonl", LOG_EVERY)
+    callbacks = [log, ProgressBar(), Alternation()]
+    jaxad.fit(detector, state, data, plan, callbacks, on_device=True)
+  # [rounds, loop or bare, clock or CPU]
+  medians = 1000 * np.median(times[1:], axis=0) / steps
+  (loop, loop_cpu), (bare, bare_cpu) = medians.tolist()
+  return {
+    "workload": name + ("-small" if small else ""),
+    "devices": jax.device_count(),
+    "loop_ms": loop,
+    "bare_ms": bare,
+    "lost_percent": 100 * (loop / bare - 1),
+    "loop_cpu_ms": loop_cpu,
+    "bare_cpu_ms": bare_cpu,
+  }
+
+
+def main():
+  parser = harness.make_parser(__doc__, WORKLOADS)
+  add = parser.add_argument
+  add("--rounds", type=int, default=9, help="to take the median of")
+  add("--devices", type=int, help="virtual devices, of a CPU")
+  args = parser.parse_args()
+  for argument in ("rounds", "devices"):
+    if (getattr(args, argument) or 1) < 1:
+      parser.error(f"--{argument} must be at least 1")
+
+  import jax
+
+  if args.devices:
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", args.devices)
+  harness.print_conditions(args.small)
+  device = harness.device_name()
+  print(harness.machine(device, ("jax", "jaxlib"), "float32"), end="\n\n")
+  rows = []
+  for name in args.workloads:
+    rows.append(measure(name, args.rounds, args.small))
+    if len(rows) == 1:
+      print(harness.line(dict(zip(rows[0], rows[0], strict=True))))
+    print(harness.line(rows[-1]), flush=True)
+    if args.json:
+      harness.write_json(args.json, rows)
+
+
+if __name__ == "__main__":
+  main()
