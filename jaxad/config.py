@@ -24,11 +24,9 @@ from ml_collections import ConfigDict
 from jaxad import data, fields
 from jaxad.detector import Detector
 from jaxad.errors import InputError, under
-from jaxad.fields import Count, CountOrZero, Range
+from jaxad.fields import Count, CountOrZero, Range, Seed, Steps
 from jaxad.methods import METHODS
 
-Steps = Annotated[int, Range(1, 10**9)]
-Seed = Annotated[int, Range(0, 10**9)]
 Holdout = Annotated[float, Range(0, 0.99)]
 
 

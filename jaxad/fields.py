@@ -45,6 +45,8 @@ class Range(NamedTuple):
 # few zeros is told at once, before memory runs out.
 Count = Annotated[int, Range(1, 2**16)]
 CountOrZero = Annotated[int, Range(0, 2**16)]
+Steps = Annotated[int, Range(1, 10**9)]
+Seed = Annotated[int, Range(0, 10**9)]
 Share = Annotated[float, Range(0, 1)]
 Weight = Annotated[float, Range(0, 1e6)]
 Positive = Annotated[float, Range(0, 1e6, above=True)]

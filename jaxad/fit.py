@@ -31,6 +31,7 @@ from jaxad.feed import (
   compile_update,
   steps_per_epoch,
 )
+from jaxad.fields import Count, CountOrZero, Seed, Steps, check
 
 
 @dataclasses.dataclass
@@ -132,6 +133,14 @@ def make_plan(
     InputError: a length or batch size that makes no sense, or rows of a kind
       that the detector needs are missing.
   """
+  for name, value, kind in (
+    ("batch_size", batch_size, Count),
+    ("epochs", epochs, CountOrZero),
+    ("steps", steps, Steps | None),
+    ("seed", seed, Seed),
+    ("steps_per_dispatch", steps_per_dispatch, Count | None),
+  ):
+    check(name, value, kind)
   data = as_dataset(data)
   lengths = []
   for phase in detector.phases:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,10 +33,18 @@ def load(monkeypatch):
 
 
 def run_benchmark(*arguments, script="differnet"):
+  return run_python(str(ROOT / "benchmarks" / f"{script}.py"), *arguments)
+
+
+def run_python(*arguments):
   # The tree itself, whether jaxad is installed or not.
-  paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+  paths = [
+    str(ROOT),
+    str(ROOT / "benchmarks"),
+    os.environ.get("PYTHONPATH", ""),
+  ]
   return subprocess.run(
-    [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), *arguments],
+    [sys.executable, *arguments],
     capture_output=True,
     text=True,
     env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
@@ -178,6 +187,52 @@ def test_bad_arguments_are_refused_before_measuring(tmp_path):
     result = run_benchmark(argument)
     assert result.returncode == 2
     assert argument[: argument.index("=")] in result.stderr
+
+
+LOOPS = ["differnet"] + [
+  pytest.param(name, marks=pytest.mark.slow) for name in ("ganomaly", "dra")
+]
+
+
+@pytest.mark.parametrize("workload", LOOPS)
+def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
+  """On two devices, which share the batch of the bare step as the loop's."""
+  file = tmp_path / "rows.json"
+  result = run_python(
+    "-c",
+    "import sys, loop; loop.main(); assert 'tensorflow' not in sys.modules",
+    *("--small", f"--workloads={workload}", "--rounds=2", "--devices=2"),
+    f"--json={file}",
+  )
+  assert result.returncode == 0, result.stderr
+  assert "compare with no others" in result.stdout
+  (row,) = json.loads(file.read_text())
+  assert (row["workload"], row["devices"]) == (f"{workload}-small", 2)
+  assert row["bare_ms"] > 0
+  lost = 100 * (row["loop_ms"] - row["bare_ms"]) / row["bare_ms"]
+  assert row["lost_percent"] == pytest.approx(lost)
+
+
+@pytest.mark.parametrize("workload", LOOPS)
+def test_the_bare_step_is_that_of_the_loop(load, workload):
+  loop = load("loop")
+  detector, data = loop.make_workload(workload, small=True)
+  plan = jaxad.make_plan(
+    detector, data, batch_size=8 * 3, drop_remainder=True, steps=1
+  )
+
+  def make_state():
+    state = detector.init(jax.random.key(0), {"x": data.x[:1]}, plan)
+    # Past what is fitted before.
+    return state.replace(phase=jnp.int32(len(detector.phases) - 1))
+
+  expected = jaxad.fit(detector, make_state(), data, plan)
+  state = loop.bare_dispatch(detector, data, plan)(make_state())
+  chex.assert_trees_all_close(state.params, expected.params, atol=1e-6)
+  moved = jax.tree.map(
+    lambda a, b: np.abs(a - b).max(), state.params, make_state().params
+  )
+  assert max(jax.tree.leaves(moved)) > 1e-5
 
 
 @pytest.fixture

@@ -12,21 +12,15 @@ from scipy import ndimage
 
 import jaxad
 from jaxad.errors import InputError
-from jaxad.methods.kdad import (
-  SQUEEZENET,
-  VGG,
-  Cloner,
-  disagreement,
-  distillation,
-  gradient_map,
-  guided_relu,
-)
+from jaxad.methods.kdad import disagreement, distillation, gradient_map
+from jaxad.networks.cloner import SQUEEZENET, VGG, Cloner, guided_relu
 from jaxad.networks.trunk import feature_channels, make_trunk
 from jaxad.networks.variables import apply_train
 from jaxad.networks.vgg import BLOCK_ENDS, BLOCKS, VGG16
 from jaxad.optim import adam_l2
 
 KEY = jax.random.key(0)
+KEYS = jax.random.split(KEY, 4)
 
 # Two blocks of a VGG of few channels, and its student: their five take XLA a
 # minute to compile.
@@ -234,8 +228,8 @@ def test_scores_do_not_depend_on_the_neighbours_after_training():
   for _ in range(3):
     state, _ = update(state, {"x": x})
   localize = jax.jit(detector.localize)
-  want = localize(state, x, None)
-  got = localize(state, np.concatenate([x[:1], 255 - x[1:]]), None)
+  want = localize(state, x, KEYS)
+  got = localize(state, np.concatenate([x[:1], 255 - x[1:]]), KEYS)
   np.testing.assert_allclose(got.image[0], want.image[0], rtol=1e-5)
   np.testing.assert_allclose(got.map[0], want.map[0], atol=1e-4)
   assert abs(got.image[1] - want.image[1]) > 1e-3
@@ -246,17 +240,17 @@ def test_what_is_scored():
   x, key = images(2, 16), jax.random.key(1)
   detector = small_detector()
   state = detector.init(key, {"x": x})
-  scores = detector.score(state, x, None)
+  scores = detector.score(state, x, KEYS[:2])
   assert scores.parts.keys() == {"direction", "mse"}
   direction, mse = scores.parts["direction"], scores.parts["mse"]
   np.testing.assert_allclose(scores.image, direction + 0.5 * mse, rtol=1e-6)
-  only = small_detector(direction_only=True).score(state, x, None)
+  only = small_detector(direction_only=True).score(state, x, KEYS[:2])
   np.testing.assert_array_equal(only.image, direction)
   # The shallowest layer adds to the score where it is asked for.
-  more = small_detector(score_stages=(0, 1)).score(state, x, None)
+  more = small_detector(score_stages=(0, 1)).score(state, x, KEYS[:2])
   assert (more.parts["direction"] > direction).all()
   # Pixels as they are, or in ImageNet's range.
-  other = small_detector(normalize=True).score(state, x, None)
+  other = small_detector(normalize=True).score(state, x, KEYS[:2])
   assert (abs(other.image - scores.image) > 1e-4).all()
 
 
@@ -293,7 +287,7 @@ def test_squeezenet_is_learned_from():
   detector = jaxad.kdad(
     trunk="squeezenet1_1",
     weights="random",
-    loss_layers="features.2,features.5,features.8",
+    loss_layers=("features.2", "features.5", "features.8"),
     normalize=True,
     use_bias=True,
     learning_rate=1e-2,
@@ -322,7 +316,7 @@ def test_squeezenet_of_real_weights():
   detector = jaxad.kdad(trunk="squeezenet1_1", weights=path, normalize=True)
   x = images(2, 33)
   state = jax.jit(lambda key: detector.init(key, {"x": x}))(KEY)
-  scores = jax.jit(detector.score)(state, x, None)
+  scores = jax.jit(detector.score)(state, x, KEYS[:2])
   assert np.isfinite(scores.image).all() and (scores.image > 0).all()
 
 
@@ -351,7 +345,7 @@ def test_images_of_another_form(shape, message):
 
 
 def test_layers_are_taken_in_their_order_and_shape_the_score():
-  names = "features.9, features.4"
+  names = ("features.9", "features.4")
   detector = jaxad.kdad(weights="random", loss_layers=names)
   x = images(2, 8)
   state = jax.eval_shape(detector.init, KEY, {"x": x})
@@ -362,4 +356,4 @@ def test_layers_are_taken_in_their_order_and_shape_the_score():
   assert widths == [16, 64, 16, 128]
   # What is not in the loss was not learned, so it cannot be in the score.
   with pytest.raises(InputError, match="'features.16'.*features.4, features.9"):
-    jaxad.kdad(loss_layers=names, score_layers="features.16")
+    jaxad.kdad(loss_layers=names, score_layers=("features.16",))

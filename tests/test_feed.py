@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+import jaxad
 from jaxad import distributed, feed
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Phase, Stream
@@ -274,6 +275,28 @@ def test_shares_of_a_batch(streams, batch_size, want):
     sizes[stream.name] = sizes.get(stream.name, 0) + size
   rows.pop("weight", None)
   assert {name: len(row) for name, row in rows.items()} == sizes
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    (dict(batch_size=0), "batch_size=0: expected a whole number, 1 to"),
+    (dict(batch_size=4.0), "batch_size=4.0: expected a whole number"),
+    (dict(seed=-1), "seed=-1: expected a whole number, 0 to"),
+    (dict(epochs=-1), "epochs=-1: expected a whole number, 0 to"),
+    (dict(steps=0), "steps=0: expected a whole number, 1 to"),
+    (dict(steps_per_dispatch=0), "steps_per_dispatch=0: expected"),
+    (
+      dict(batch_size=12, drop_remainder=True),
+      "batch_size=12: with drop_remainder.* no batch of 11",
+    ),
+  ],
+)
+def test_plans_that_make_no_batches(fields, message):
+  detector = jaxad.Detector(None, (phase_of(Stream()),), None)
+  with pytest.raises(InputError, match=message) as caught:
+    jaxad.make_plan(detector, ELEVEN, **{"batch_size": 4} | fields)
+  assert "\n" not in str(caught.value) and caught.value.argument in fields
 
 
 def test_labels_are_those_of_the_streams():

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from jaxad import run, training
+from jaxad import run
+from jaxad.callbacks import Saving
+from jaxad.cli import INTERRUPTED, USAGE_ERROR
 from jaxad.data.examples import Examples
-from jaxad.detector import Detector, Scores
-from jaxad.evaluation import min_max, official_scores
+from jaxad.detector import Detector, Official, Scores
+from jaxad.evaluation.scoring import official_scores
+from jaxad.evaluation.thresholds import above_min_max, min_max
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -103,8 +106,8 @@ def test_official_scores_see_the_batches_of_the_authors():
   label = np.array([1, 0, 1, 0, 0, 1, 0], np.int32)
   examples = Examples(np.asarray(x), label, tuple("abcdefg"), ("",) * 7, None)
   # The score of a row: its value plus the mean of its batch times 100.
-  score = lambda state, x, key: Scores(x[:, 0] + 100 * x.mean())
-  detector = Detector(None, (), None, official_score=score)
+  score = lambda state, x, keys: Scores(x[:, 0] + 100 * x.mean())
+  detector = Detector(None, (), None, official=Official(score))
   found = official_scores(detector, None, examples, 3, jax.random.key(0))
   batches = ([1, 3, 4], [6, 0, 2], [5])
   want = np.zeros(7)
@@ -121,23 +124,24 @@ def test_min_max(score, want):
   np.testing.assert_allclose(min_max(np.float32(score)), want)
 
 
-def interrupted(monkeypatch, after):
+def test_the_rule_of_the_authors():
+  score = np.float32([2.0, 2.39, 2.41, 4.0])
+  assert above_min_max(score).tolist() == [False, False, True, True]
+  assert not above_min_max(np.float32([5.0, 5.0])).any()
+
+
+def interrupted(monkeypatch, step):
   """Makes Ctrl-C come at this update of the run, over all phases."""
-  compile_update, calls = training.compile_update, []
+  after, phases = Saving.after, []
 
-  def interrupting(phase, mesh):
-    update = compile_update(phase, mesh)
+  def interrupting(self, moment):
+    phases.append(moment.phase.name)
+    if moment.step == step:
+      signal.raise_signal(signal.SIGINT)
+    return after(self, moment)
 
-    def step(*args):
-      calls.append(phase.name)
-      if len(calls) == after:
-        signal.raise_signal(signal.SIGINT)
-      return update(*args)
-
-    return step
-
-  monkeypatch.setattr(training, "compile_update", interrupting)
-  return calls
+  monkeypatch.setattr(Saving, "after", interrupting)
+  return phases
 
 
 @pytest.fixture(scope="module")
@@ -147,15 +151,15 @@ def never_stopped(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize("after, phase", [(2, "warm-up"), (7, "mining")])
+@pytest.mark.parametrize("step, phase", [(2, "warm-up"), (7, "mining")])
 def test_stopped_in_either_phase_and_resumed(
-  after, phase, never_stopped, tmp_path, monkeypatch
+  step, phase, never_stopped, tmp_path, monkeypatch
 ):
   """Bit for bit: phases are six and two updates long."""
   workdir = tmp_path / "stopped"
-  calls = interrupted(monkeypatch, after)
-  assert run.main(command("ocgan", workdir)) == run.INTERRUPTED
-  assert calls[-1] == phase
+  phases = interrupted(monkeypatch, step)
+  assert run.main(command("ocgan", workdir)) == INTERRUPTED
+  assert phases[-1] == phase and len(phases) == step
   monkeypatch.undo()
   assert run.main(command("ocgan", workdir, resume=True)) == 0
   assert (workdir / "scores.csv").read_bytes() == (
@@ -202,7 +206,7 @@ MISTAKES = {
   "side of OCGAN": (
     "ocgan",
     {"data_image_size": 14},
-    ("side 14", "needs 13", "config.detector.depth"),
+    ("side 14", "needs 13", "set image_size or depth"),
   ),
   "unknown class": ("ocgan", {"data_subset": 11}, ("'11'", "class of digits")),
   "unknown data protocol": (
@@ -222,7 +226,7 @@ MISTAKES = {
 def test_mistakes_get_one_line(mistake, tmp_path, capsys):
   method, changes, words = MISTAKES[mistake]
   workdir = tmp_path / "run"
-  assert run.main(command(method, workdir, **changes)) == run.USAGE_ERROR
+  assert run.main(command(method, workdir, **changes)) == USAGE_ERROR
   (line,) = capsys.readouterr().err.splitlines()[-1:]
   assert line.startswith("error: ")
   for word in words:

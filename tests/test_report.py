@@ -100,6 +100,13 @@ def test_write_scores_reads_back(tmp_path):
   assert [row["label"] for row in rows] == ["0", "1", "0", "1"]
   assert [row["predicted"] for row in rows] == ["0", "0", "1", "1"]
   np.testing.assert_array_equal([float(row["score"]) for row in rows], scores)
+  # Where there is no threshold.
+  tables.write_scores(path, ids, [0, 1, 0, 1], scores)
+  assert path.read_bytes().startswith(b"id,label,score\n")
+  with open(path, newline="", errors="surrogateescape") as file:
+    bare = list(csv.DictReader(file))
+  for row, whole in zip(bare, rows, strict=True):
+    assert row == {k: v for k, v in whole.items() if k != "predicted"}
 
 
 def test_write_scores_refuses_columns_of_unequal_length(tmp_path):

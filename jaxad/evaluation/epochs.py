@@ -92,7 +92,7 @@ class OfficialProtocol:
   def figures(self, last: State, workdir: pathlib.Path) -> dict:
     """Of the last state and the best epoch; writes `scores_official.csv`."""
     score, label = self._score(last), self._test.label
-    predicted = None if self._predict is None else self._predict(score)
+    predicted = self._predict(score) if self._predict else None
     tables.write_scores(
       workdir / "scores_official.csv", self._test.id, label, score, predicted
     )
@@ -103,11 +103,11 @@ class OfficialProtocol:
     }
     last_auroc = image_auroc(label, score)
     best = max(epochs, key=epochs.get, default=None)
-    return {
+    found = {
       "official_image_auroc": epochs.get(best, last_auroc),
       "official_best_epoch": best,
       "official_image_auroc_last_epoch": last_auroc,
-      "official_f1": None
-      if predicted is None
-      else float(f1_score(label, predicted)),
     }
+    if predicted is not None:
+      found["official_f1"] = float(f1_score(label, predicted))
+    return found

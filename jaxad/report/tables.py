@@ -71,7 +71,7 @@ def write_array(path, array) -> None:
     np.save(file, np.asarray(array), allow_pickle=False)
 
 
-def write_scores(path, ids, labels, scores, predicted) -> None:
+def write_scores(path, ids, labels, scores, predicted=None) -> None:
   """A CSV table with one row per example: id, label, score, predicted.
 
   Scores have all their digits: reading them gives the same numbers.
@@ -81,26 +81,25 @@ def write_scores(path, ids, labels, scores, predicted) -> None:
     ids: [N] str.
     labels: [N] int, 0 normal and 1 anomalous.
     scores: [N] float.
-    predicted: [N] int or bool, 1 where `score > threshold`; None leaves this
-      column out.
+    predicted: [N] int or bool, 1 where `score > threshold`; None leaves the
+      column out, where there is no threshold.
 
   Raises:
     InputError: the columns differ in length.
   """
-  names = ("id", "label", "score", "predicted")
-  convert = (str, int, lambda score: repr(float(score)), int)
-  columns = (ids, labels, scores, predicted)
-  if predicted is None:
-    names, convert, columns = names[:3], convert[:3], columns[:3]
-  check_lengths(", ".join(names), columns)
+  columns = {"id": ids, "label": labels, "score": scores}
+  if predicted is not None:
+    columns["predicted"] = predicted
+  check_lengths(", ".join(columns), columns.values())
   # File names need not be valid UTF-8; their bytes go through as they are.
   with replacing(
     path, "w", encoding="utf-8", errors="surrogateescape", newline=""
   ) as file:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names)
-    for row in zip(*columns, strict=True):
-      writer.writerow(f(v) for f, v in zip(convert, row, strict=True))
+    writer.writerow(columns)
+    for name, label, score, *flag in zip(*columns.values(), strict=True):
+      row = (name, int(label), repr(float(score)), *map(int, flag))
+      writer.writerow(row)
 
 
 def results_table(results) -> str:
