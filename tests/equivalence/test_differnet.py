@@ -30,8 +30,8 @@ from jaxad.networks.trunk import (
   normalize,
 )
 
-# The recorded transforms ran in float32.
-SINGLE = Tolerance(1e-5, 1e-6)
+# At the pixels, whose normalised values were recorded as float32 rounds them.
+PIXELS = Tolerance(1e-4, 1e-5)
 FLOW = {"clamp_constant": "clamp_constant"}
 
 
@@ -143,16 +143,19 @@ class TestCoupling:
 
 
 def test_soft_clamp(golden, close):
-  h = golden["clamp/input/h"]
-  for key, constant in (
-    ("code_0.636", coupling.CLAMP_CONSTANTS["code"]),
-    ("paper_2_over_pi", coupling.CLAMP_CONSTANTS["paper"]),
-  ):
-    (name,) = (k for k in golden if k.startswith(f"clamp/out/{key}"))
+  arrays = golden.group("clamp/")
+  h = arrays["input/h"]
+  constants = {
+    "code": golden.hp("clamp_constant"),
+    "paper": coupling.CLAMP_CONSTANTS["paper"],
+  }
+  for key, constant in constants.items():
+    (name,) = (k for k in arrays if k.startswith(f"out/{key}_"))
     alpha = float(re.search(r"alpha([\d.]+)$", name)[1])
-    close(coupling.soft_clamp(h, alpha, constant), golden[name], FORWARD)
-  code = coupling.soft_clamp(h, alpha, coupling.CLAMP_CONSTANTS["code"])
-  close(jnp.exp(code), golden["clamp/out/exp_code"], FORWARD)
+    g = coupling.soft_clamp(h, alpha, constant)
+    close(g, arrays[name], FORWARD)
+    if key == "code":
+      close(jnp.exp(g), arrays["out/exp_code"], FORWARD)
 
 
 def test_permutations(golden):
@@ -344,16 +347,16 @@ class TestTrunk:
 
     grad = np.moveaxis(grad, -1, 1)
     size = grad.shape[-1]
-    close(grad[0].sum(0), arrays["out/grad_input_chsum_0"], GRADIENT)
+    close(grad[0].sum(0), arrays["out/grad_input_chsum_0"], PIXELS)
     crop = arrays["out/grad_input_crop"]
     start, stop = size // 4, size // 4 + crop.shape[-1]
-    close(grad[:, :, start:stop, start:stop], crop, GRADIENT)
+    close(grad[:, :, start:stop, start:stop], crop, PIXELS)
     tiles = arrays["out/grad_input_absmean16"]
     n = tiles.shape[-1]
     absolute = np.abs(grad).reshape(
       grad.shape[:2] + (n, size // n, n, size // n)
     )
-    close(absolute.mean((3, 5)), tiles, GRADIENT)
+    close(absolute.mean((3, 5)), tiles, PIXELS)
 
 
 def test_localisation(golden, close):
@@ -398,4 +401,4 @@ def test_preprocessing(golden, close):
   degrees = np.asarray(golden.hp("prep_normalized_degrees"))
   want = channels_last(arrays["out/normalized_deg0"])
   got = normalize(rotate_nearest(resized, degrees))
-  close(got, want.astype(np.float32), SINGLE)
+  close(got, want.astype(np.float32), FORWARD)
