@@ -55,6 +55,7 @@ Momentum = Annotated[float, Range(0, 1 - 1e-9)]
 Epsilon = Annotated[float, Range(0, 1, above=True)]
 Degrees = Annotated[float, Range(0, 180)]
 Strength = Annotated[float, Range(0, 10)]
+Percentage = Annotated[float, Range(0, 100)]
 Pixels = Annotated[float, Range(0, 1000, above=True)]
 
 

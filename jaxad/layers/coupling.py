@@ -15,8 +15,7 @@ import numpy as np
 # The official code's rounded 2/pi (0.1 % smaller), and the paper's 2/pi.
 CLAMP_CONSTANTS = {"code": 0.636, "paper": 2 / np.pi}
 
-# Outputs are clipped here; the log-determinant ignores the clip, as in the
-# official code.
+# Outputs are clipped here.
 OUTPUT_LIMIT = 1e6
 
 
@@ -86,12 +85,14 @@ class Coupling(nn.Module):
     hidden: width of the subnets.
     clamp: alpha of the soft clamp.
     clamp_constant: the factor before arctan, see `CLAMP_CONSTANTS`.
+    limit: largest magnitude of an output.
   """
 
   dim: int
   hidden: int
   clamp: float = 3.0
   clamp_constant: float = CLAMP_CONSTANTS["code"]
+  limit: float = OUTPUT_LIMIT
 
   def setup(self):
     self.l1 = self.dim // 2
@@ -111,7 +112,7 @@ class Coupling(nn.Module):
     g1, t1 = self._g_and_t(self.s1(y1))
     y2 = jnp.exp(g1) * x2 + t1
     y = jnp.concatenate([y1, y2], axis=-1)
-    return _limit(y), g1.sum(-1) + g2.sum(-1)
+    return self._clip(y), g1.sum(-1) + g2.sum(-1)
 
   def inverse(self, y):
     """y [B, dim] to (x [B, dim], log|det dx/dy| [B])."""
@@ -121,11 +122,11 @@ class Coupling(nn.Module):
     g2, t2 = self._g_and_t(self.s2(x2))
     x1 = (y1 - t2) / jnp.exp(g2)
     x = jnp.concatenate([x1, x2], axis=-1)
-    return _limit(x), -g1.sum(-1) - g2.sum(-1)
+    return self._clip(x), -g1.sum(-1) - g2.sum(-1)
 
-
-def _limit(x):
-  return jnp.clip(x, min=-OUTPUT_LIMIT, max=OUTPUT_LIMIT)
+  def _clip(self, x):
+    # The log-determinant ignores it, as in the official code.
+    return jnp.clip(x, min=-self.limit, max=self.limit)
 
 
 class Flow(nn.Module):
@@ -137,6 +138,7 @@ class Flow(nn.Module):
     hidden: width of the subnets.
     clamp: alpha of the soft clamp.
     clamp_constant: the factor before arctan, see `CLAMP_CONSTANTS`.
+    limit: largest magnitude of an output.
   """
 
   dim: int
@@ -144,6 +146,7 @@ class Flow(nn.Module):
   hidden: int = 2048
   clamp: float = 3.0
   clamp_constant: float = CLAMP_CONSTANTS["code"]
+  limit: float = OUTPUT_LIMIT
 
   def setup(self):
     self.coupling = [
@@ -152,6 +155,7 @@ class Flow(nn.Module):
         self.hidden,
         self.clamp,
         self.clamp_constant,
+        self.limit,
         name=f"coupling_{k}",
       )
       for k in range(self.n_blocks)

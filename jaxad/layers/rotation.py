@@ -118,26 +118,30 @@ def _spline_prefilter(size: int) -> np.ndarray:
   return np.linalg.inv(basis / 6)
 
 
-def gaussian_smooth(image: jax.Array, sigma: float) -> jax.Array:
+def gaussian_smooth(
+  image: jax.Array, sigma: float, truncate: float = 4.0
+) -> jax.Array:
   """Gaussian filter of both image axes, reflected at the border.
 
   Args:
     image: [..., S, S, C] floating point.
-    sigma: standard deviation in pixels; cut off at 4 sigma.
+    sigma: standard deviation in pixels.
+    truncate: how many of them the kernel reaches to either side.
 
   Returns:
     [..., S, S, C] of the image's dtype.
   """
-  kernel = jnp.asarray(_gaussian_matrix(image.shape[-2], sigma), image.dtype)
+  matrix = _gaussian_matrix(image.shape[-2], sigma, truncate)
+  kernel = jnp.asarray(matrix, image.dtype)
   return jnp.einsum(
     "iy,jx,...yxc->...ijc", kernel, kernel, image, precision="highest"
   )
 
 
 @functools.cache
-def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
+def _gaussian_matrix(size: int, sigma: float, truncate: float) -> np.ndarray:
   """[size, size] float64, one Gaussian a row, its tails folded back in."""
-  radius = int(4 * sigma + 0.5)
+  radius = int(truncate * sigma + 0.5)
   offsets = np.arange(-radius, radius + 1)
   weights = np.exp(-0.5 * (offsets / sigma) ** 2)
   weights /= weights.sum()

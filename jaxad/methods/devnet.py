@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State, Stream
-from jaxad.fields import Count, Pixels, Share, checked
+from jaxad.fields import Count, Percentage, Pixels, Positive, Share, checked
 from jaxad.layers.augmentation import Augmentation, augmented
 from jaxad.layers.rotation import gaussian_smooth
 from jaxad.losses import Criterion
@@ -39,17 +39,18 @@ from jaxad.networks.variables import initialize
 from jaxad.optim import ClippedAdam, descend
 
 
-def saliency(gradient: jax.Array) -> jax.Array:
+def saliency(gradient: jax.Array, percentile: float = 99.0) -> jax.Array:
   """Magnitude of a gradient at the pixels, from its least to its 99th percent.
 
   Args:
     gradient: [S, S, C] of one image.
+    percentile: the pixels above it saturate.
 
   Returns:
     [S, S] in [0, 1]; the magnitude itself where it is the same everywhere.
   """
   magnitude = jnp.abs(gradient).sum(-1)
-  low, high = magnitude.min(), jnp.percentile(magnitude, 99)
+  low, high = magnitude.min(), jnp.percentile(magnitude, percentile)
   spread = jnp.where(high > low, high - low, 1)
   scaled = jnp.clip((magnitude - low) / spread, min=0, max=1)
   return jnp.where(high > low, scaled, magnitude)
@@ -65,6 +66,8 @@ def devnet(
   augmentation: Augmentation = Augmentation(),
   criterion: Criterion = Criterion(),
   map_sigma: Pixels = 4.0,
+  map_percentile: Percentage = 99.0,
+  map_truncate: Positive = 4.0,
   optimizer: ClippedAdam = ClippedAdam(schedule="late"),
   steps_per_epoch: Count = 20,
 ) -> Detector:
@@ -82,6 +85,8 @@ def devnet(
     augmentation: of training images.
     criterion: the loss.
     map_sigma: Gaussian smoothing of the map, in pixels.
+    map_percentile: the pixels above it saturate in the map.
+    map_truncate: deviations at which the smoothing is cut off.
     optimizer: of all parameters.
     steps_per_epoch: updates in an epoch.
 
@@ -151,8 +156,9 @@ def devnet(
     # Scores of a batch do not interact: the gradient of their sum is theirs.
     scores, pull = jax.vjp(lambda x: image_scores(state, x), normalize(x))
     (gradient,) = pull(jnp.ones_like(scores))
-    maps = jax.vmap(saliency)(gradient)
-    return Scores(scores, gaussian_smooth(maps[..., None], map_sigma)[..., 0])
+    maps = jax.vmap(lambda g: saliency(g, map_percentile))(gradient)
+    smooth = gaussian_smooth(maps[..., None], map_sigma, map_truncate)
+    return Scores(scores, smooth[..., 0])
 
   half = lambda rows: Stream(rows, Fraction(1, 2), order="endless")
   phase = Phase(

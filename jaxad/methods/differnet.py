@@ -44,7 +44,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.chunks import map_chunks
-from jaxad.layers.coupling import CLAMP_CONSTANTS, Flow
+from jaxad.layers.coupling import CLAMP_CONSTANTS, OUTPUT_LIMIT, Flow
 from jaxad.layers.jitter import color_jitter, draw_jitter
 from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
 from jaxad.networks.pyramid import check_images, pyramid
@@ -101,12 +101,12 @@ def rotation_angles(n: int) -> np.ndarray:
   return np.arange(n) * 360.0 / n
 
 
-def smooth_gradient(gradient, degrees, sigma):
+def smooth_gradient(gradient, degrees, sigma, truncate=4.0):
   """One view's pixel gradient [S, S, C], turned back and smoothed."""
-  return gaussian_smooth(rotate_cubic(gradient, -degrees), sigma)
+  return gaussian_smooth(rotate_cubic(gradient, -degrees), sigma, truncate)
 
 
-def gradient_magnitude(gradient, degrees, sigma):
+def gradient_magnitude(gradient, degrees, sigma, truncate=4.0):
   """Mean over views and channels of the smoothed gradient's magnitude.
 
   The map of an image is the square of this mean over all its views.
@@ -115,11 +115,12 @@ def gradient_magnitude(gradient, degrees, sigma):
     gradient: [T, S, S, C], of the loss at T views of one image.
     degrees: [T], by which the views were rotated.
     sigma: of the smoothing, in pixels.
+    truncate: deviations at which it is cut off.
 
   Returns:
     [S, S].
   """
-  smooth = jax.vmap(lambda g, d: smooth_gradient(g, d, sigma))
+  smooth = jax.vmap(lambda g, d: smooth_gradient(g, d, sigma, truncate))
   return jnp.abs(smooth(gradient, degrees)).mean((0, -1))
 
 
@@ -133,7 +134,8 @@ def differnet(
   n_blocks: Annotated[int, Range(1, 1000)] = 8,
   hidden: Count = 2048,
   clamp: Positive = 3.0,
-  clamp_constant: Literal[tuple(CLAMP_CONSTANTS)] = "code",
+  clamp_constant: Positive = CLAMP_CONSTANTS["code"],
+  output_limit: Positive = OUTPUT_LIMIT,
   n_transforms: Count = 4,
   n_transforms_test: Count = 64,
   rotations: bool = True,
@@ -165,7 +167,8 @@ def differnet(
     n_blocks: coupling blocks.
     hidden: width of the subnets' three hidden layers.
     clamp: alpha of the soft clamp.
-    clamp_constant: "code" (0.636) or "paper" (2/pi).
+    clamp_constant: of the soft clamp, 0.636 in the code, 2/pi in the paper.
+    output_limit: a block's outputs are cut to this magnitude.
     n_transforms: random views of each image in a training step.
     n_transforms_test: views of each image that a score averages.
     rotations: whether views are rotated; without, they are all alike in
@@ -198,7 +201,7 @@ def differnet(
   fixed_angles = rotation_angles(n_transforms_test) * rotations
 
   def flow_of(dim):
-    return Flow(dim, n_blocks, hidden, clamp, CLAMP_CONSTANTS[clamp_constant])
+    return Flow(dim, n_blocks, hidden, clamp, clamp_constant, output_limit)
 
   def flow(params, y):
     return flow_of(y.shape[-1]).apply({"params": params}, y)

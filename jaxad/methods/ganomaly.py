@@ -37,16 +37,24 @@ from jaxad.evaluation.thresholds import above_min_max
 from jaxad.fields import (
   Count,
   CountOrZero,
+  Epsilon,
   LearningRate,
   Momentum,
   Positive,
+  Share,
   Weight,
   checked,
 )
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import standardize
 from jaxad.losses import binary_cross_entropy
-from jaxad.networks.dcgan import Decoder, Encoder, check_images
+from jaxad.networks.dcgan import (
+  EPSILON,
+  SLOPE,
+  Decoder,
+  Encoder,
+  check_images,
+)
 from jaxad.networks.variables import (
   apply_eval,
   apply_train,
@@ -55,22 +63,23 @@ from jaxad.networks.variables import (
 )
 from jaxad.optim import Game, adam_l2
 
-MOMENTUM = 0.9
-
 
 class Generator(nn.Module):
-  """x -> z -> x_hat -> z_hat."""
+  """x -> z -> x_hat -> z_hat; fields as of its encoders."""
 
   latent_dim: int
   width: int
   extra_layers: int
+  slope: float = SLOPE
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train: bool):
     """[B, S, S, C] to (x_hat like x, z [B, nz], z_hat [B, nz])."""
     side, channels = x.shape[1], x.shape[-1]
-    encoder = (self.latent_dim, self.width, self.extra_layers)
-    decoder = (side, channels, self.width, self.extra_layers)
+    sizes = (self.width, self.extra_layers)
+    encoder = (self.latent_dim, *sizes, self.slope, self.epsilon)
+    decoder = (side, channels, *sizes, self.epsilon)
     z, _ = Encoder(*encoder, name="encoder_1")(x, train)
     x_hat = Decoder(*decoder, name="decoder")(z, train)
     z_hat, _ = Encoder(*encoder, name="encoder_2")(x_hat, train)
@@ -94,6 +103,10 @@ def ganomaly(
   learning_rate: LearningRate = 2e-4,
   b1: Momentum = 0.5,
   b2: Momentum = 0.999,
+  eps: Epsilon = 1e-8,
+  slope: Share = SLOPE,
+  norm_momentum: Momentum = 0.9,
+  norm_epsilon: Epsilon = EPSILON,
 ) -> Detector:
   """Makes a GANomaly detector; the defaults are the official code's.
 
@@ -117,6 +130,10 @@ def ganomaly(
     learning_rate: of both players' Adam.
     b1: Adam's decay of the first moment.
     b2: Adam's decay of the second moment.
+    eps: Adam's epsilon.
+    slope: of leaky ReLU.
+    norm_momentum: weight of the old running statistics of all norms.
+    norm_epsilon: of all norms.
 
   Returns:
     A `Detector` with one phase, "gan". `Scores.map` is |x - x_hat|, for the
@@ -125,11 +142,12 @@ def ganomaly(
   Raises:
     InputError: a value out of range; from `init`, images of a wrong size.
   """
-  generator = Generator(latent_dim, width, extra_layers)
-  discriminator = Encoder(1, width, extra_layers)
+  layers = (width, extra_layers, slope, norm_epsilon)
+  generator = Generator(latent_dim, *layers)
+  discriminator = Encoder(1, *layers)
   game = Game(
-    generator=adam_l2(learning_rate, b1, b2),
-    discriminator=adam_l2(learning_rate, b1, b2),
+    generator=adam_l2(learning_rate, b1, b2, eps),
+    discriminator=adam_l2(learning_rate, b1, b2, eps),
   )
 
   def init(key, batch: Batch, plan=None) -> State:
@@ -237,10 +255,10 @@ def ganomaly(
     }
     running = {
       "generator": running_average(
-        running["generator"], g_stats, momentum=MOMENTUM
+        running["generator"], g_stats, momentum=norm_momentum
       ),
       "discriminator": running_average(
-        running["discriminator"], *d_passes, momentum=MOMENTUM
+        running["discriminator"], *d_passes, momentum=norm_momentum
       ),
     }
     state = state.replace(

@@ -63,35 +63,33 @@ from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.networks.vgg import VGG16
 from jaxad.optim import adam_l2
 
-MOMENTUM = 0.9
 
-# Of the cosine: norms below it count as this much, so that a map of zeros has
-# the cosine 0 with every other, and a gradient.
-EPSILON = 1e-8
-
-# Of the brightest pixels, this part saturates in a gradient map.
-PERCENTILE = 99.0
-
-
-def disagreement(clone: jax.Array, target: jax.Array):
+def disagreement(clone: jax.Array, target: jax.Array, epsilon: float = 1e-8):
   """How two maps differ in direction and in value, image by image.
 
   Args:
     clone: [B, h, w, C].
     target: likewise.
+    epsilon: norms below it count as this much, so that a map of zeros has the
+      cosine 0 with every other, and a gradient.
 
   Returns:
     (1 - cosine of the flattened maps, mean squared difference), both [B].
   """
   flat = lambda v: v.reshape(v.shape[0], -1)
   # Not the root of a sum of squares: its gradient at zero is not a number.
-  norm = lambda v: optax.safe_norm(flat(v), EPSILON, axis=-1)
+  norm = lambda v: optax.safe_norm(flat(v), epsilon, axis=-1)
   dot = (flat(clone) * flat(target)).sum(-1)
   cosine = dot / (norm(clone) * norm(target))
   return 1 - cosine, ((clone - target) ** 2).mean((1, 2, 3))
 
 
-def gradient_map(gradient: jax.Array, sigma: float) -> jax.Array:
+def gradient_map(
+  gradient: jax.Array,
+  sigma: float,
+  percentile: float = 99.0,
+  truncate: float = 4.0,
+) -> jax.Array:
   """The heat map of an image's gradient.
 
   Magnitudes, from their minimum to their 99th percentile, become 0 to 1; a
@@ -100,15 +98,17 @@ def gradient_map(gradient: jax.Array, sigma: float) -> jax.Array:
   Args:
     gradient: [B, S, S, C].
     sigma: of the smoothing, in pixels.
+    percentile: the pixels above it saturate.
+    truncate: deviations at which the smoothing is cut off.
 
   Returns:
     [B, S, S] in [0, 1].
   """
   magnitude = jnp.abs(gradient).sum(-1)
   low = magnitude.min((1, 2), keepdims=True)
-  high = jnp.percentile(magnitude, PERCENTILE, axis=(1, 2), keepdims=True)
+  high = jnp.percentile(magnitude, percentile, axis=(1, 2), keepdims=True)
   scaled = _scaled(magnitude, low, high)
-  return gaussian_smooth(scaled[..., None], sigma)[..., 0]
+  return gaussian_smooth(scaled[..., None], sigma, truncate)[..., 0]
 
 
 def _scaled(v, low, high):
@@ -226,6 +226,10 @@ def distillation(
   tx: optax.GradientTransformation,
   map: str,
   map_sigma: float,
+  map_percentile: float = 99.0,
+  map_truncate: float = 4.0,
+  cosine_epsilon: float = 1e-8,
+  norm_momentum: float = 0.9,
 ) -> Detector:
   """The method with any two networks; `kdad` says which.
 
@@ -242,6 +246,10 @@ def distillation(
     tx: the cloner's optimiser.
     map: see `kdad`.
     map_sigma: see `kdad`.
+    map_percentile: see `gradient_map`.
+    map_truncate: likewise.
+    cosine_epsilon: see `disagreement`.
+    norm_momentum: weight of the old running statistics of all norms.
 
   Returns:
     A `Detector`.
@@ -268,7 +276,9 @@ def distillation(
 
   def terms(clones, targets, stages):
     """(direction, mse), both [B], summed over the stages."""
-    pairs = [disagreement(clones[k], targets[k]) for k in stages]
+    pairs = [
+      disagreement(clones[k], targets[k], cosine_epsilon) for k in stages
+    ]
     direction, mse = zip(*pairs, strict=True)
     return sum(direction), sum(mse)
 
@@ -297,7 +307,9 @@ def distillation(
       params=params
       | {"cloner": optax.apply_updates(params["cloner"], updates)},
       collections={
-        "cloner": running_average(running["cloner"], stats, momentum=MOMENTUM)
+        "cloner": running_average(
+          running["cloner"], stats, momentum=norm_momentum
+        )
       },
       opt_state=opt_state,
     )
@@ -326,7 +338,8 @@ def distillation(
 
     # Each row's gradient is that of its own score.
     gradient, scores = jax.grad(sum_of_scores, has_aux=True)(pixels(x))
-    return scores._replace(map=gradient_map(gradient, map_sigma))
+    maps = gradient_map(gradient, map_sigma, map_percentile, map_truncate)
+    return scores._replace(map=maps)
 
   phase = Phase("cloner", step, full_batches=True)
   return Detector(init, (phase,), score_fn, localize)

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 from jaxad.detector import Batch, Detector, Phase, Scores, State
 from jaxad.fields import (
   Count,
+  Epsilon,
   LearningRate,
   Momentum,
   Positive,
@@ -47,6 +48,7 @@ from jaxad.fields import (
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import image_noise, standardize
 from jaxad.losses import binary_cross_entropy as bce
+from jaxad.networks.dcgan import EPSILON, SLOPE
 from jaxad.networks.ocgan import DROPOUT_AFTER, feature_sides, make_networks
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import Game, adam_hat, adam_l2
@@ -81,18 +83,26 @@ def ocgan(
   *,
   variant: Literal["paper", "released"] = "paper",
   depth: Annotated[int, Range(1, 8)] = 3,
+  depth_d: Annotated[int, Range(1, 8)] | None = None,
   latent_dim: Count = 16,
   width: Count = 64,
   width_d: Count = 8,
   lam: Weight | None = None,
+  mse_factor: Weight | None = None,
+  latent_weight: Weight | None = None,
   noise_std: Weight | None = None,
   test_noise: bool = False,
   mining_steps: Count | None = None,
   mining_rate: Positive = 2.0,
+  dropout: Annotated[float, Range(0, 0.99)] = 0.5,
   warm_up: Share = 0.75,
   learning_rate: LearningRate = 2e-4,
   b1: Momentum = 0.5,
   b2: Momentum = 0.999,
+  eps: Epsilon = 1e-8,
+  slope: Share = SLOPE,
+  norm_momentum: Momentum | None = None,
+  norm_epsilon: Epsilon = EPSILON,
 ) -> Detector:
   """Makes an OCGAN detector.
 
@@ -101,20 +111,29 @@ def ocgan(
 
   Args:
     variant: "paper" or "released", see above.
-    depth: convolutions of every network before its last one.
+    depth: convolutions of En and De before their last one.
+    depth_d: the same of D_v and C; None is `depth`. The official code has 3.
     latent_dim: channels of the code.
     width: channels of the first convolution of En and C, of the last of De.
     width_d: the same of D_v.
     lam: lambda, the weight of the reconstruction; None is 10, released 500.
+    mse_factor: of the mean squared error in it; None is 1, released 0.5.
+    latent_weight: of D_l's term in L_G; None is 1, released 10.
     noise_std: deviation of the Gaussian noise on the input, whose pixels are
       in [-1, 1]; None is sqrt(0.2), released 0.02.
     test_noise: whether scores see noisy images too, as the authors' do.
     mining_steps: gradient steps of a search; None is 5, released 1.
     mining_rate: their length.
+    dropout: part of De's third map that is dropped.
     warm_up: part of the training before mining begins; 1 does without.
     learning_rate: of all players' Adam.
     b1: Adam's decay of the first moment.
     b2: Adam's decay of the second moment.
+    eps: Adam's epsilon.
+    slope: of leaky ReLU.
+    norm_momentum: weight of the old running statistics of all norms; None is
+      0.9, released 0.1.
+    norm_epsilon: of all norms.
 
   Returns:
     A `Detector` with the phases "warm-up" and "mining". `Scores.map` is the
@@ -127,16 +146,19 @@ def ocgan(
   paper = variant == "paper"
   given = lambda value, otherwise: otherwise if value is None else value
   lam = given(lam, 10.0 if paper else 500.0)
+  mse_factor = given(mse_factor, 1.0 if paper else 0.5)
+  latent_weight = given(latent_weight, 1.0 if paper else 10.0)
   noise_std = given(noise_std, 0.2**0.5 if paper else 0.02)
   mining_steps = given(mining_steps, 5 if paper else 1)
   adam = adam_l2 if paper else adam_hat
   players = ("encoder", "decoder", "visual", "latent", "classifier")
-  game = Game(**{name: adam(learning_rate, b1, b2) for name in players})
-  momentum = 0.9 if paper else 0.1
+  game = Game(**{name: adam(learning_rate, b1, b2, eps) for name in players})
+  momentum = given(norm_momentum, 0.9 if paper else 0.1)
 
-  networks = functools.partial(
-    make_networks, depth, latent_dim, width, width_d, paper
-  )
+  def networks(channels):
+    sizes = (depth, latent_dim, width, width_d)
+    how = (depth_d, dropout, slope, norm_epsilon)
+    return make_networks(*sizes, paper, channels, *how)
 
   def init(key, batch: Batch, plan=None) -> State:
     x = standardize(batch["x"][:1])
@@ -189,14 +211,14 @@ def ocgan(
     x_hat, on_codes = run("decoder", params, code, keep["code"])
     visual, on_generated = run("visual", params, generated)
     terms = {
-      "reconstruction": ((x - x_hat) ** 2).mean() / (1 if paper else 2),
+      "reconstruction": mse_factor * ((x - x_hat) ** 2).mean(),
       "adversarial_visual": bce(visual, 1),
       "adversarial_latent": bce(run("latent", params, code)[0], 1),
     }
     loss = (
       lam * terms["reconstruction"]
       + terms["adversarial_visual"]
-      + (1 if paper else 10) * terms["adversarial_latent"]
+      + latent_weight * terms["adversarial_latent"]
     )
     stats = (on_images, on_codes, on_latents, on_generated)
     return loss, (terms | {"loss": loss}, stats)
@@ -241,7 +263,9 @@ def ocgan(
     side = feature_sides(shape[1], depth)[depth - DROPOUT_AFTER]
     channels = width * 2 ** (depth - 1 - DROPOUT_AFTER)
     drawn = jax.random.bernoulli(
-      key, 0.5, (len(names) + mining_steps, shape[0], side, side, channels)
+      key,
+      1 - dropout,
+      (len(names) + mining_steps, shape[0], side, side, channels),
     ).astype(jnp.float32)
     masks = dict(zip(names, drawn, strict=False))
     return masks | {"mining": drawn[len(names) :]}

@@ -30,6 +30,7 @@ from jaxad.detector import Batch, Detector, Official, Phase, Scores, State
 from jaxad.evaluation.thresholds import above_min_max
 from jaxad.fields import (
   Count,
+  Epsilon,
   LearningRate,
   Momentum,
   Positive,
@@ -40,7 +41,13 @@ from jaxad.fields import (
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import standardize
 from jaxad.losses import binary_cross_entropy
-from jaxad.networks.dcgan import Encoder, check_images, conv
+from jaxad.networks.dcgan import (
+  EPSILON,
+  SLOPE,
+  Encoder,
+  check_images,
+  conv,
+)
 from jaxad.networks.unet import UNet
 from jaxad.networks.variables import (
   apply_eval,
@@ -50,19 +57,25 @@ from jaxad.networks.variables import (
 )
 from jaxad.optim import Game, adam_l2
 
-MOMENTUM = 0.9
-
 
 class Discriminator(nn.Module):
-  """An encoder whose code is classified."""
+  """An encoder whose code is classified; fields as of the encoder."""
 
   latent_dim: int
   width: int
+  slope: float = SLOPE
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train: bool):
     """[B, S, S, C] to (logit [B], f [B, nz])."""
-    f, _ = Encoder(self.latent_dim, self.width, name="features")(x, train)
+    f, _ = Encoder(
+      self.latent_dim,
+      self.width,
+      slope=self.slope,
+      epsilon=self.epsilon,
+      name="features",
+    )(x, train)
     # On one pixel only the centre of the 3x3 kernel acts, as in the reference.
     logit = conv(1, 3, 1, 1, name="classifier")(f[:, None, None, :])
     return logit.reshape(-1), f
@@ -86,6 +99,10 @@ def skip_ganomaly(
   learning_rate: LearningRate = 2e-4,
   b1: Momentum = 0.5,
   b2: Momentum = 0.999,
+  eps: Epsilon = 1e-8,
+  slope: Share = SLOPE,
+  norm_momentum: Momentum = 0.9,
+  norm_epsilon: Epsilon = EPSILON,
 ) -> Detector:
   """Makes a Skip-GANomaly detector; the defaults are the official code's.
 
@@ -111,6 +128,10 @@ def skip_ganomaly(
     learning_rate: of both players' Adam.
     b1: Adam's decay of the first moment.
     b2: Adam's decay of the second moment.
+    eps: Adam's epsilon.
+    slope: of leaky ReLU.
+    norm_momentum: weight of the old running statistics of all norms.
+    norm_epsilon: of all norms.
 
   Returns:
     A `Detector` with one phase, "gan". `Scores.map` is the squared difference
@@ -119,11 +140,11 @@ def skip_ganomaly(
   Raises:
     InputError: a value out of range; from `init`, images of a wrong size.
   """
-  generator = UNet(width)
-  discriminator = Discriminator(latent_dim, width_d)
+  generator = UNet(width, slope, norm_epsilon)
+  discriminator = Discriminator(latent_dim, width_d, slope, norm_epsilon)
   game = Game(
-    generator=adam_l2(learning_rate, b1, b2),
-    discriminator=adam_l2(learning_rate, b1, b2),
+    generator=adam_l2(learning_rate, b1, b2, eps),
+    discriminator=adam_l2(learning_rate, b1, b2, eps),
   )
 
   def init(key, batch: Batch, plan=None) -> State:
@@ -208,11 +229,11 @@ def skip_ganomaly(
     running = state.collections
     running = {
       "generator": running_average(
-        running["generator"], g_stats, momentum=MOMENTUM
+        running["generator"], g_stats, momentum=norm_momentum
       ),
       # The official step passes the generated images twice.
       "discriminator": running_average(
-        running["discriminator"], real, fake, fake, momentum=MOMENTUM
+        running["discriminator"], real, fake, fake, momentum=norm_momentum
       ),
     }
     state = state.replace(

@@ -65,12 +65,14 @@ class Cloner(nn.Module):
     geometry: strides and pools.
     use_bias: whether convolutions have biases.
     guided: whether its gradients are those of guided backpropagation.
+    epsilon: of the norms.
   """
 
   stages: tuple[tuple[int, ...], ...]
   geometry: Geometry = Geometry()
   use_bias: bool = False
   guided: bool = False
+  epsilon: float = 1e-5
 
   @nn.compact
   def __call__(self, x, train: bool) -> list[jax.Array]:
@@ -81,7 +83,7 @@ class Cloner(nn.Module):
     for stage, widths in enumerate(self.stages):
       for width in widths[:-1]:
         x = self._conv(x, width, k, stride, padding)
-        x = relu(BatchNorm(epsilon=1e-5, name=f"norm_{k}")(x, train))
+        x = relu(BatchNorm(self.epsilon, name=f"norm_{k}")(x, train))
         stride, padding, k = 1, 1, k + 1
       x = relu(self._conv(x, widths[-1], k, stride, padding))
       stride, padding, k = 1, 1, k + 1

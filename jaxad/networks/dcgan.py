@@ -16,15 +16,13 @@ from jaxad.layers.conv import Conv, ConvTranspose
 
 # How DCGANs start: N(0, 0.02) kernels, N(1, 0.02) scales of the norms.
 kernel_init = nn.initializers.normal(0.02)
+# Of their leaky ReLUs, and of their norms.
 SLOPE = 0.2
+EPSILON = 1e-5
 
 
 def scale_init(key, shape, dtype=float):
   return 1 + kernel_init(key, shape, dtype)
-
-
-def leaky_relu(x):
-  return nn.leaky_relu(x, SLOPE)
 
 
 def conv(
@@ -55,11 +53,9 @@ def conv_transpose(
   )
 
 
-def batch_norm(name=None):
+def batch_norm(epsilon, name=None):
   """PyTorch's."""
-  return BatchNorm(
-    epsilon=1e-5, unbiased=True, scale_init=scale_init, name=name
-  )
+  return BatchNorm(epsilon, unbiased=True, scale_init=scale_init, name=name)
 
 
 class Encoder(nn.Module):
@@ -69,11 +65,15 @@ class Encoder(nn.Module):
     out: length of the code.
     width: channels of the first convolution; they double each time.
     extra_layers: 3x3 convolutions after the first one.
+    slope: of the leaky ReLU.
+    epsilon: of the norms.
   """
 
   out: int
   width: int = 64
   extra_layers: int = 0
+  slope: float = SLOPE
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train: bool):
@@ -81,14 +81,16 @@ class Encoder(nn.Module):
 
     The features are what enters the last, linear layer.
     """
-    x = leaky_relu(conv(self.width, name="conv_0")(x))
+    act = lambda x: nn.leaky_relu(x, self.slope)
+    norm = lambda name: batch_norm(self.epsilon, name)
+    x = act(conv(self.width, name="conv_0")(x))
     for k in range(self.extra_layers):
       x = conv(self.width, 3, 1, 1, name=f"extra_{k}")(x)
-      x = leaky_relu(batch_norm(name=f"extra_norm_{k}")(x, train))
+      x = act(norm(f"extra_norm_{k}")(x, train))
     level = 1
     while x.shape[1] > 4:
       x = conv(2 * x.shape[-1], name=f"conv_{level}")(x)
-      x = leaky_relu(batch_norm(name=f"norm_{level}")(x, train))
+      x = act(norm(f"norm_{level}")(x, train))
       level += 1
     code = conv(self.out, 4, 1, 0, name="conv_out")(x)
     return code.reshape(code.shape[0], self.out), x
@@ -102,28 +104,31 @@ class Decoder(nn.Module):
     channels: C of the images.
     width: channels at half the side; they double towards the code.
     extra_layers: 3x3 convolutions before the last layer.
+    epsilon: of the norms.
   """
 
   side: int
   channels: int
   width: int = 64
   extra_layers: int = 0
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, z, train: bool):
     """[B, nz] to [B, S, S, C] in (-1, 1)."""
+    norm = lambda name: batch_norm(self.epsilon, name)
     features = self.width * self.side // 8
     x = z[:, None, None, :]
     x = conv_transpose(features, 4, 1, 0, name="conv_0")(x)
-    x = nn.relu(batch_norm(name="norm_0")(x, train))
+    x = nn.relu(norm("norm_0")(x, train))
     level = 1
     while x.shape[1] < self.side // 2:
       x = conv_transpose(x.shape[-1] // 2, name=f"conv_{level}")(x)
-      x = nn.relu(batch_norm(name=f"norm_{level}")(x, train))
+      x = nn.relu(norm(f"norm_{level}")(x, train))
       level += 1
     for k in range(self.extra_layers):
       x = conv(x.shape[-1], 3, 1, 1, name=f"extra_{k}")(x)
-      x = nn.relu(batch_norm(name=f"extra_norm_{k}")(x, train))
+      x = nn.relu(norm(f"extra_norm_{k}")(x, train))
     return nn.tanh(conv_transpose(self.channels, name="conv_out")(x))
 
 

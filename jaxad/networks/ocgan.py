@@ -10,10 +10,11 @@ import flax.linen as nn
 from jaxad.errors import InputError
 from jaxad.layers.batch_norm import BatchNorm
 from jaxad.networks.dcgan import (
+  EPSILON,
+  SLOPE,
   conv,
   conv_transpose,
   kernel_init,
-  leaky_relu,
   scale_init,
 )
 
@@ -22,9 +23,9 @@ KERNEL, STRIDE = 5, 2
 DROPOUT_AFTER = 2
 
 
-def norm(name):
+def norm(epsilon, name):
   """MXNet's: the running variance is the biased one."""
-  return BatchNorm(1e-5, unbiased=False, scale_init=scale_init, name=name)
+  return BatchNorm(epsilon, unbiased=False, scale_init=scale_init, name=name)
 
 
 class Encoder(nn.Module):
@@ -35,29 +36,41 @@ class Encoder(nn.Module):
     width: channels of the first; they double each time.
     latent_dim: channels of the code.
     bounded: tanh at the end, else leaky ReLU.
+    slope: of leaky ReLU.
+    epsilon: of the norms.
   """
 
   depth: int
   width: int
   latent_dim: int
   bounded: bool
+  slope: float = SLOPE
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train: bool):
     """[B, S, S, C] to [B, s, s, latent_dim]; s is 1 for the smallest S."""
-    for n in range(self.depth):
-      x = _conv(self.width * 2**n, use_bias=n == 0, name=f"conv_{n}")(x)
-      x = leaky_relu(norm(f"norm_{n}")(x, train) if n else x)
+    x = _descent(x, train, self.depth, self.width, self.slope, self.epsilon)
     x = _conv(self.latent_dim, use_bias=False, name="conv_out")(x)
-    return nn.tanh(x) if self.bounded else leaky_relu(x)
+    return nn.tanh(x) if self.bounded else nn.leaky_relu(x, self.slope)
 
 
 class Decoder(nn.Module):
-  """Codes to images, an encoder backwards; dropout after its third norm."""
+  """Codes to images, an encoder backwards; dropout after its third norm.
+
+  Attributes:
+    depth: convolutions before the last one.
+    width: channels before the last one; they halve each time.
+    channels: of the image.
+    dropout: the part that is dropped.
+    epsilon: of the norms.
+  """
 
   depth: int
   width: int
   channels: int
+  dropout: float = 0.5
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, z, keep, train: bool):
@@ -73,26 +86,26 @@ class Decoder(nn.Module):
     for n in range(self.depth):
       features = self.width * 2 ** (self.depth - 1 - n)
       x = _conv_transpose(features, use_bias=False, name=f"conv_{n}")(x)
-      x = norm(f"norm_{n}")(x, train)
+      x = norm(self.epsilon, f"norm_{n}")(x, train)
       if n == DROPOUT_AFTER and train:
-        x = 2 * keep * x
+        x = keep * x / (1 - self.dropout)
       x = nn.relu(x)
     x = _conv_transpose(self.channels, use_bias=True, name="conv_out")(x)
     return nn.tanh(x)
 
 
 class ImageDiscriminator(nn.Module):
-  """D_v and C: images to a map of logits."""
+  """D_v and C: images to a map of logits; fields as of the encoder."""
 
   depth: int
   width: int
+  slope: float = SLOPE
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train: bool):
     """[B, S, S, C] to [B, s, s, 1]."""
-    for n in range(self.depth):
-      x = _conv(self.width * 2**n, use_bias=n == 0, name=f"conv_{n}")(x)
-      x = leaky_relu(norm(f"norm_{n}")(x, train) if n else x)
+    x = _descent(x, train, self.depth, self.width, self.slope, self.epsilon)
     return _conv(1, use_bias=True, name="conv_out")(x)
 
 
@@ -116,6 +129,15 @@ class LatentDiscriminator(nn.Module):
     )
 
 
+def _descent(x, train, depth, width, slope, epsilon):
+  """Convolutions that halve the side, of a module that calls this."""
+  for n in range(depth):
+    x = _conv(width * 2**n, use_bias=n == 0, name=f"conv_{n}")(x)
+    x = norm(epsilon, f"norm_{n}")(x, train) if n else x
+    x = nn.leaky_relu(x, slope)
+  return x
+
+
 def _conv(features, use_bias, name):
   return conv(features, KERNEL, STRIDE, 0, use_bias, name)
 
@@ -124,14 +146,27 @@ def _conv_transpose(features, use_bias, name):
   return conv_transpose(features, KERNEL, STRIDE, 0, use_bias, name)
 
 
-def make_networks(depth, latent_dim, width, width_d, paper, channels) -> dict:
-  """The modules by the names of their players."""
+def make_networks(
+  depth: int,
+  latent_dim: int,
+  width: int,
+  width_d: int,
+  paper: bool,
+  channels: int,
+  depth_d: int | None = None,
+  dropout: float = 0.5,
+  slope: float = SLOPE,
+  epsilon: float = EPSILON,
+) -> dict:
+  """The modules by the names of their players; see `methods/ocgan.py`."""
+  depth_d = depth if depth_d is None else depth_d
+  how = (slope, epsilon)
   return {
-    "encoder": Encoder(depth, width, latent_dim, bounded=paper),
-    "decoder": Decoder(depth, width, channels),
-    "visual": ImageDiscriminator(depth, width_d),
+    "encoder": Encoder(depth, width, latent_dim, paper, *how),
+    "decoder": Decoder(depth, width, channels, dropout, epsilon),
+    "visual": ImageDiscriminator(depth_d, width_d, *how),
     "latent": LatentDiscriminator(one_logit=paper),
-    "classifier": ImageDiscriminator(depth, width),
+    "classifier": ImageDiscriminator(depth_d, width, *how),
   }
 
 

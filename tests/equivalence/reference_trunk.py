@@ -5,13 +5,12 @@ import jax
 import layout
 import numpy as np
 import optax
+from recording import ADAM, GRADIENT, NORMS
 
-from jaxad.detector import Plan
+from jaxad.losses import Criterion
 from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import IMAGENET_MEAN, IMAGENET_STD
-
-# Of the three recorded steps, which are not the end of an epoch.
-PLAN = Plan(batch_size=1, ends=(20, 40), steps_per_epoch=(20, 20))
+from jaxad.optim import ClippedAdam
 
 TRUNK = "feature_extractor.net."
 LEAVES = {
@@ -35,7 +34,21 @@ def trunk(golden):
     weights="random",
     width=int(golden["input/cfg_width"]),
     blocks=tuple(int(n) for n in golden["input/cfg_layers"]),
+    **golden.keywords(**NORMS),
   )
+
+
+def optimizer(golden):
+  """The recorded optimiser, in the first epoch."""
+  cut = {n: n for n in ("weight_decay", "clip_norm", "clip_eps")}
+  return ClippedAdam(schedule="constant", **golden.keywords(**ADAM, **cut))
+
+
+def criterion(golden, name=None):
+  """The recorded loss of scores, or another with its hyper-parameters."""
+  terms = {"margin": "margin", "alpha": "focal_alpha", "gamma": "focal_gamma"}
+  stated = {k: v for k, v in terms.items() if f"hp/{v}" in golden}
+  return Criterion(name or golden.hp("criterion"), **golden.keywords(**stated))
 
 
 def layers(arrays, prefix, names=lambda name: name):
@@ -63,12 +76,25 @@ def layers(arrays, prefix, names=lambda name: name):
   return params, {"batch_stats": running} if running else {}
 
 
-def gradient(opt_state, b1=0.9):
-  """The clipped gradient with its decay, of Adam's first step: m / (1 - b1)."""
-  return layout.adam_gradient(optax.tree.get(opt_state, "mu"), b1)
+def check_first_gradient(golden, got, want, first, close):
+  """Compares what Adam got in the first step.
 
-
-def clipped_and_decayed(grads, params, norm, weight_decay=1e-5, most=1.0):
-  """What Adam gets for recorded gradients of that global norm."""
-  factor = min(1.0, most / float(norm))
-  return jax.tree.map(lambda g, p: factor * g + weight_decay * p, grads, params)
+  Args:
+    golden: the recording.
+    got: the optimiser's state after the step.
+    want: the recorded gradients, neither cut nor decayed.
+    first: the parameters before it.
+    close: the fixture.
+  """
+  norm = float(golden["loss/grad_norm_before_clip"][0])
+  factor = golden.hp("clip_norm") / (norm + golden.hp("clip_eps"))
+  decay = golden.hp("weight_decay")
+  want = jax.tree.map(
+    lambda g, p: min(1.0, factor) * g + decay * p, want, first
+  )
+  got = layout.adam_gradient(optax.tree.get(got, "mu"), golden.hp("b1"))
+  # Those of biases before a norm are rounding.
+  for gradients in (got, want):
+    for network in gradients.values():
+      layout.pop_biases_before_norms(network)
+  close(got, want, GRADIENT, together=True)

@@ -1,29 +1,22 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""GANomaly against a recording of the official implementation.
-
-Tolerances are relative to the largest entry of the array compared: forward and
-losses 1e-5, gradients 1e-4, what follows from training steps 1e-3, and a tenth
-of that in float64.
-"""
+"""GANomaly against a recording of the official implementation."""
 
 import functools
-import re
 from typing import NamedTuple
 
 import jax
 import layout
 import pytest
+from recording import ADAM, FORWARD, GRADIENT, NORMS, STEPS, STORED
 
 import jaxad
+from jaxad.evaluation.metrics import image_auroc
 from jaxad.evaluation.thresholds import min_max
 from jaxad.layers.batch_norm import running_average
 from jaxad.methods.ganomaly import Generator
-from jaxad.evaluation.metrics import image_auroc
 from jaxad.networks.dcgan import Encoder
 from jaxad.networks.variables import apply_eval, apply_train
 
-FORWARD, GRADIENT, STEPS = 1e-5, 1e-4, 1e-3
-B1, MOMENTUM = 0.5, 0.9
 TERMS = {
   "err_g": "loss",
   "err_g_adv": "adversarial",
@@ -33,6 +26,16 @@ TERMS = {
   "err_d_real": "d_real",
   "err_d_fake": "d_fake",
 }
+KEYWORDS = ADAM | NORMS
+KEYWORDS |= {
+  "adversarial_weight": "w_adv",
+  "contextual_weight": "w_con",
+  "encoder_weight": "w_enc",
+  "extra_layers": "extra_layers",
+  "reinit_below": "reinit_below",
+  "slope": "leaky_slope",
+}
+OBJECTIVES = {"v1": "official_2018", "v4": "official"}
 
 
 @pytest.fixture
@@ -40,94 +43,27 @@ def golden(load_golden):
   return load_golden("ganomaly")
 
 
-class Names(NamedTuple):
-  """The reference's names of one network's layers, in our order."""
-
-  prefix: str
-  convs: list[str]
-  norms: list[str]
-
-  @property
-  def transposed(self):
-    return any("convt" in name for name in self.convs)
-
-  def params(self, arrays):
-    convs = {
-      f"conv_{k}": {
-        "kernel": self.kernel(arrays[f"{self.prefix}{name}.weight"])
-      }
-      for k, name in zip(self.numbers(), self.convs, strict=True)
-    }
-    return convs | self._norms(arrays, scale="weight", bias="bias")
-
-  def stats(self, arrays):
-    return self._norms(arrays, mean="running_mean", var="running_var")
-
-  def kernel(self, w):
-    if self.transposed:
-      return layout.conv_transpose_kernel(w)
-    return layout.conv_kernel(w)
-
-  def numbers(self):
-    return [*range(len(self.convs) - 1), "out"]
-
-  def _norms(self, arrays, **leaves):
-    # The first convolution down has no norm.
-    first = 0 if self.transposed else 1
-    return {
-      f"norm_{k}": {
-        ours: arrays[f"{self.prefix}{name}.{theirs}"]
-        for ours, theirs in leaves.items()
-      }
-      for k, name in enumerate(self.norms, first)
-    }
-
-
-def rank(layer):
-  """Sorts initial-conv-3-8, pyramid-8-16-conv, pyramid-16-..., final-...
-
-  The discriminator has features.0, features.2, ..., classifier.0.
-  """
-  role = ("initial", "features", "pyramid", "final", "classifier")
-  return (
-    role.index(re.match("[a-z]+", layer)[0]),
-    int(re.findall(r"\d+", layer)[0]),
-  )
-
-
-def names(arrays, prefix):
-  """Reads a network's layers off the shapes of its parameters."""
-  layers = lambda rank_of: {
-    k.removeprefix(prefix).rpartition(".")[0]
-    for k, v in arrays.items()
-    if k.startswith(prefix) and v.ndim == rank_of
-  }
-  # A decoder's widths descend.
-  descends = any("convt" in name for name in layers(4))
-  key = lambda n: (rank(n)[0], rank(n)[1] * (-1 if descends else 1))
-  return Names(prefix, sorted(layers(4), key=key), sorted(layers(1), key=key))
-
-
 class Reference(NamedTuple):
-  """Names of all networks."""
+  """Names of the layers of all networks, {ours: (kind, theirs)}."""
 
-  generator: dict[str, Names]
-  discriminator: Names
+  generator: dict[str, dict]
+  discriminator: dict
 
   def params(self, arrays):
     return {
-      "generator": self.of_generator(arrays, Names.params),
-      "discriminator": self.discriminator.params(arrays),
+      "generator": self.of_generator(arrays, layout.params_of),
+      "discriminator": layout.params_of(arrays, self.discriminator),
     }
 
-  def stats(self, arrays):
-    return {
-      "generator": self.of_generator(arrays, Names.stats),
-      "discriminator": self.discriminator.stats(arrays),
+  def collections(self, arrays):
+    stats = {
+      "generator": self.of_generator(arrays, layout.stats_of),
+      "discriminator": layout.stats_of(arrays, self.discriminator),
     }
+    return {name: {"batch_stats": found} for name, found in stats.items()}
 
   def of_generator(self, arrays, read):
-    return {ours: read(net, arrays) for ours, net in self.generator.items()}
+    return {ours: read(arrays, net) for ours, net in self.generator.items()}
 
 
 @pytest.fixture
@@ -136,16 +72,18 @@ def reference(golden):
   parts = {"encoder_1": "encoder1", "encoder_2": "encoder2"}
   parts["decoder"] = "decoder"
   return Reference(
-    {k: names(arrays, f"netG.{v}.main.") for k, v in parts.items()},
-    names(arrays, "netD."),
+    {
+      k: layout.dcgan_names(arrays, f"netG.{v}.main.") for k, v in parts.items()
+    },
+    layout.dcgan_names(arrays, "netD."),
   )
 
 
 @pytest.fixture
 def initial(golden, reference):
-  """(params, batch_stats)."""
+  """(params, collections)."""
   arrays = golden.group("param/")
-  return reference.params(arrays), reference.stats(arrays)
+  return reference.params(arrays), reference.collections(arrays)
 
 
 @pytest.fixture
@@ -159,11 +97,30 @@ def sizes(initial):
 
 
 @pytest.fixture
+def networks(golden, sizes):
+  latent_dim, width = sizes
+  layers = [
+    golden.hp(name) for name in ("extra_layers", "leaky_slope", "bn_eps")
+  ]
+  return {
+    "generator": Generator(latent_dim, width, *layers),
+    "discriminator": Encoder(1, width, *layers),
+  }
+
+
+@pytest.fixture
 def start(golden, initial, sizes, precision):
   """Returns a function that makes a detector and its recorded state."""
+  if golden.hp("objective") not in OBJECTIVES:
+    pytest.skip(f"objective {golden.hp('objective')} is none of ours")
 
   def make(**keywords):
-    detector = jaxad.ganomaly(latent_dim=sizes[0], width=sizes[1], **keywords)
+    recorded = golden.keywords(**KEYWORDS) | {
+      "objective": OBJECTIVES[golden.hp("objective")]
+    }
+    detector = jaxad.ganomaly(
+      latent_dim=sizes[0], width=sizes[1], **recorded | keywords
+    )
     state = layout.recorded_state(
       detector, batch(golden, 1), *initial, precision
     )
@@ -187,25 +144,21 @@ def trained(golden, detector, state):
   return history
 
 
-def by_batch(module, params, stats, x):
-  del stats
+def by_batch(module, params, collections, x):
+  del collections
   return apply_train(module, params, x)[0]
 
 
 @pytest.mark.parametrize(
   "mode, apply", [("train", by_batch), ("eval", apply_eval)]
 )
-def test_forward(golden, initial, sizes, close, mode, apply):
+def test_forward(golden, initial, networks, close, mode, apply):
   x = layout.channels_last(golden["input/x1"])
-  params, stats = initial
-  networks = {
-    "generator": Generator(*sizes, extra_layers=0),
-    "discriminator": Encoder(1, sizes[1]),
-  }
+  params, collections = initial
 
   @functools.partial(jax.jit, static_argnums=0)
   def run(name, x):
-    return apply(networks[name], params[name], stats[name], x)
+    return apply(networks[name], params[name], collections[name], x)
 
   fake, z, z_hat = run("generator", x)
   (real_logit, real), (fake_logit, generated) = (
@@ -232,28 +185,31 @@ def test_three_steps(golden, reference, start, close):
     if k in (1, 3):
       want = golden.group(f"after{k}/")
       close(state.params, reference.params(want), STEPS)
-      close(state.batch_stats, reference.stats(want), STEPS)
+      close(state.collections, reference.collections(want), STEPS)
 
 
 def test_gradients(golden, reference, start, close):
   state, _ = trained(golden, *start())[0]
   want = reference.params(golden.group("grad/"))
   for player in want:
-    got = layout.first_gradient(state.opt_state, player, B1)
+    got = layout.first_gradient(state.opt_state, player, golden.hp("b1"))
     close(got, want[player], GRADIENT)
 
 
 def test_objective_of_2018(golden, reference, start, close):
   """Recorded at the initial parameters, so the discriminator stands still."""
+  loss, arrays = (
+    golden.group(f"{name}/")
+    for name in ("loss/variant2018", "grad_variant2018")
+  )
   detector, state = start(objective="official_2018", learning_rate=0.0)
   state, metrics = trained(golden, detector, state)[0]
-  close(metrics["adversarial"], golden["loss/variant2018/err_g_bce"], FORWARD)
-  close(metrics["loss"], golden["loss/variant2018/err_g"], FORWARD)
-  got = layout.first_gradient(state.opt_state, "generator", B1)
-  want = reference.generator["decoder"].params(
-    golden.group("grad_variant2018/")
-  )
-  close(got["decoder"], want, GRADIENT)
+  close(metrics["adversarial"], loss["err_g_bce"], FORWARD)
+  close(metrics["loss"], loss["err_g"], FORWARD)
+  got = layout.first_gradient(state.opt_state, "generator", golden.hp("b1"))
+  for part, names in reference.generator.items():
+    if f"{names['conv_0'][1]}.weight" in arrays:
+      close(got[part], layout.params_of(arrays, names), GRADIENT)
 
 
 @pytest.fixture
@@ -262,42 +218,42 @@ def after_three(golden, reference, start):
   detector, state = start()
   arrays = golden.group("after3/")
   return detector, state.replace(
-    params=reference.params(arrays), batch_stats=reference.stats(arrays)
+    params=reference.params(arrays), collections=reference.collections(arrays)
   )
+
+
+def check_scores(golden, close, mode, scores):
+  close(scores, golden[f"score/{mode}_raw"], STORED)
+  close(min_max(scores), golden[f"score/{mode}_scaled"], STORED)
+  auroc = image_auroc(golden["score/label"], scores)
+  assert auroc == pytest.approx(float(golden[f"score/{mode}_auroc"]))
 
 
 def test_scores(golden, after_three, close):
   detector, state = after_three
-  scores = jax.jit(detector.score)(
-    state, layout.unit_range(golden["score/x"]), None
-  )
-  close(scores.image, golden["score/eval_raw"], STEPS)
-  close(min_max(scores.image), golden["score/eval_scaled"], STEPS)
-  auroc = image_auroc(golden["score/label"], scores.image)
-  assert auroc == pytest.approx(float(golden["score/eval_auroc"]))
+  x = layout.unit_range(golden["score/x"])
+  scores = jax.jit(detector.score)(state, x, None)
+  check_scores(golden, close, "eval", scores.image)
 
 
-def test_official_scores(golden, reference, sizes, after_three, close):
+def test_official_scores(golden, reference, networks, after_three, close):
   """Statistics of each test batch, which leak into the running ones."""
   detector, state = after_three
   x = layout.unit_range(golden["score/x"])
   size = golden["input/x1"].shape[0]
   parts = [x[k : k + size] for k in range(0, len(x), size)]
-  score = jax.jit(detector.official_score)
+  score = jax.jit(detector.official.score)
   scores = [score(state, part, None).image for part in parts]
-  scores = jax.numpy.concatenate(scores)
-  close(scores, golden["score/batchstat_raw"], STEPS)
-  close(min_max(scores), golden["score/batchstat_scaled"], STEPS)
-  auroc = image_auroc(golden["score/label"], scores)
-  assert auroc == pytest.approx(float(golden["score/batchstat_auroc"]))
+  check_scores(golden, close, "batchstat", jax.numpy.concatenate(scores))
 
-  generator = Generator(*sizes, extra_layers=0)
   statistics = jax.jit(
-    lambda x: apply_train(generator, state.params["generator"], x)[1]
+    lambda x: apply_train(networks["generator"], state.params["generator"], x)[
+      1
+    ]
   )
   passes = [statistics(2 * part - 1) for part in parts]
   leaked = running_average(
-    state.batch_stats["generator"], *passes, momentum=MOMENTUM
+    state.collections["generator"], *passes, momentum=golden.hp("bn_momentum")
   )
-  want = reference.of_generator(golden.group("after_test/"), Names.stats)
-  close(leaked, want, STEPS)
+  want = reference.of_generator(golden.group("after_test/"), layout.stats_of)
+  close(leaked, {"batch_stats": want}, STORED)

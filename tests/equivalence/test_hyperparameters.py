@@ -1,0 +1,64 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Every hyper-parameter that a recording states is read, and matters.
+
+One at a time is changed in a copy of a recording, which then must not replay.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from recording import COMMITTED
+
+# Where half of a number would make no difference, or no sense.
+OTHERS = {
+  "adam_eps": 0.01,
+  "bn_eps": 0.1,
+  "clip": 1.0,
+  "clip_eps": 0.5,
+  "cosine_eps": 10.0,
+  "criterion": "bce",
+  "d_lat_sign": -1,
+  "loss_layers": "6,9,12",
+  "noise_std": 0.5,
+  "objective": "v1",
+  "prep_normalized_degrees": 90.0,
+  "reinit_below": 10.0,
+  "score_layers": "9,12",
+  "variant": "paper",
+  "weight_decay": 0.1,
+}
+
+
+def cases():
+  for file in sorted(COMMITTED.glob("*/*.npz")):
+    with np.load(file) as arrays:
+      for key in arrays:
+        if key.startswith("hp/"):
+          yield pytest.param(file, key, id=f"{file.parent.name}-{key[3:]}")
+
+
+def other(name, value):
+  if name in OTHERS:
+    return np.array(OTHERS[name])
+  if value.dtype.kind == "f":
+    return value / 2
+  return ~value if value.dtype.kind == "b" else value + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file, key", list(cases()))
+def test_a_changed_hyperparameter_does_not_replay(file, key, tmp_path):
+  method = file.parent.name
+  with np.load(file) as arrays:
+    changed = dict(arrays)
+  changed[key] = other(key.removeprefix("hp/"), changed[key])
+  (tmp_path / method).mkdir()
+  np.savez(tmp_path / method / file.name, **changed)
+  tests = "test_devnet.py" if method == "flos" else f"test_{method}.py"
+  command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0"]
+  command += [f"--goldens={tmp_path}", str(COMMITTED.parent / tests)]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  # 1: a test failed; a file that cannot be collected gives 2.
+  assert done.returncode == 1, done.stdout[-2000:]
