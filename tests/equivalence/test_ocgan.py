@@ -2,9 +2,10 @@
 """OCGAN's released variant against a recording of the official step.
 
 The official code ran in float32 and its rounding is in the recording, so
-float64 is compared as closely as float32, no closer. Three steps are compared
-in both, the rest in float64 alone: where the rounding of float32 takes an
-activation across zero, leaky ReLU changes a gradient by more than any rounding.
+float64 is compared as closely as float32, no closer. Gradients by themselves,
+and inference by variances of zero, are compared in float64 alone: where the
+rounding of float32 takes an activation across zero, leaky ReLU changes a
+gradient by more than any rounding.
 Adam gives every weight a step of its learning rate, however small the gradient
 and however uncertain thus its sign: weights also pass within a hundredth of the
 way that the steps can lead.
@@ -222,7 +223,6 @@ def images(golden, name):
   return layout.channels_last(golden[f"input/step0/{name}"])
 
 
-@in_float64
 def test_forward_by_batch(golden, initial, networks, close):
   def apply(module, params, collections, *args):
     del collections
@@ -306,7 +306,6 @@ def test_mining_step(golden, read, start, close):
   close(only(state.collections), want_collections, STEPS)
 
 
-@in_float64
 def test_scores(golden, read, start, networks, close):
   _, state = start
   arrays = golden.group("after3/")
@@ -330,7 +329,6 @@ def test_scores(golden, read, start, networks, close):
   assert jnp.isfinite(scores.map).all()
 
 
-@in_float64
 def test_draws(golden, start):
   """Latents fill their range evenly; noise has its deviation."""
   low, high = golden.hp("prior_low"), golden.hp("prior_high")
