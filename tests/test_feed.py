@@ -329,8 +329,12 @@ NO_ANOMALIES = LABELLED._replace(train=LABELLED.train.take(NORMAL))
 def test_the_stream_before_takes_the_place_of_what_is_not_required():
   found = indices(*BALANCED, data=NO_ANOMALIES, batch_size=8)
   plain = indices(endless("normal"), data=NO_ANOMALIES, batch_size=8)
-  assert not found.labelled
   assert_same(batches(found, 6), batches(plain, 6))
+  # The step asks for labels none the less.
+  assert found.labelled and not plain.labelled
+  for on_device in (True, False):
+    (batch,) = stacks_of(found, NO_ANOMALIES, [(0, 1)], on_device)
+    assert batch["label"].tolist() == [0] * 8
   # A stream of another name is left out.
   spare = endless("outliers", name="outlier", required=False)
   without = LABELLED._replace(outliers=None)
