@@ -334,9 +334,9 @@ def test_images_must_be_large_enough(trunk):
 @pytest.mark.parametrize(
   ("shape", "message"),
   [
-    ((1, 32, 40, 3), "32 x 40.*image_size"),
-    ((1, 32, 32, 1), "1, 32, 32, 1.*channels=3"),
-    ((4, 100), "4, 100.*channels=3"),
+    ((1, 32, 40, 3), "image_size=32x40: .*square"),
+    ((1, 32, 32, 1), "channels=1: .*1, 32, 32, 1.*to 3"),
+    ((4, 100), "4, 100.*to 3"),
   ],
 )
 def test_images_of_another_form(shape, message):

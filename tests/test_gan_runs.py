@@ -200,13 +200,13 @@ MISTAKES = {
   "no power of two": (
     "skip_ganomaly",
     {"data_image_size": 48},
-    ("48x48x1", "power of two", "image_size"),
+    ("config.data.image_size=48x48: ", "power of two"),
   ),
   "too small": ("skip_ganomaly", {"data_image_size": 16}, ("32 or more",)),
   "side of OCGAN": (
     "ocgan",
     {"data_image_size": 14},
-    ("side 14", "needs 13", "set image_size or depth"),
+    ("config.data.image_size=14: ", "needs 13", "or depth"),
   ),
   "unknown class": ("ocgan", {"data_subset": 11}, ("'11'", "class of digits")),
   "unknown data protocol": (

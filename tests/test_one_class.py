@@ -762,7 +762,7 @@ def test_differnet_needs_three_channels():
   detector = jaxad.differnet(weights="random", n_scales=1)
   x = np.zeros((1, 64, 64, 1), np.uint8)
   message = error_of(detector.init, jax.random.key(0), {"x": x})
-  assert "got 1" in message and "set channels=3" in message
+  assert message.startswith("channels=1: ") and "set it to 3" in message
 
 
 # Configurations.
