@@ -123,7 +123,8 @@ def _run(config, detector, folder, images):
       steps_per_dispatch=train.steps_per_dispatch,
     )
   init_key, score_key = jax.random.split(jax.random.key(config.seed))
-  state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
+  with checks.named_fields(config):
+    state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
   checks.announce(config, images, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
   results = {"fingerprint": folder.begin(seen, weights)}

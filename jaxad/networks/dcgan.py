@@ -136,14 +136,15 @@ def check_images(shape: tuple[int, ...], smallest: int) -> None:
   """Checks that [B, S, S, C] can be halved down to one pixel.
 
   Raises:
-    InputError: not square, or S is no power of two or below `smallest`.
+    InputError: no images, not square, or S is no power of two or below
+      `smallest`.
   """
-  side = shape[1]
-  if (
-    len(shape) != 4 or side != shape[2] or side < smallest or side & (side - 1)
-  ):
+  if len(shape) != 4:
+    raise InputError(f"x of the shape {tuple(shape)}: expected [B, S, S, C].")
+  side, width = shape[1:3]
+  if side != width or side < smallest or side & (side - 1):
     raise InputError(
-      f"image_size={'x'.join(map(str, shape[1:-1]))}: expected square images "
-      f"whose side is a power of two, {smallest} or more.",
+      f"image_size={side}x{width}: expected square images whose side is a "
+      f"power of two, {smallest} or more.",
       "image_size",
     )
