@@ -214,9 +214,7 @@ CASES = {
     gap=0.3,
   ),
   "ocgan": Case(
-    keywords=dict(
-      depth=1, width=8, latent_dim=8, mining_steps=2, learning_rate=2e-3
-    ),
+    keywords=dict(depth=1, width=8, latent_dim=8, learning_rate=2e-3),
     wrong=(
       ("variant", "dev", "variant='dev'.*paper, released"),
       ("mining_steps", 0, "mining_steps=0.*1 to"),
