@@ -28,6 +28,7 @@ SMALL = {
   "train.batch_size": 4,
   "train.cached_views": 2,
   "eval.batch_size": 4,
+  "eval.maps": "none",
   "detector.weights": "random",
   "detector.layer": "features.2",
   "detector.n_scales": 1,
@@ -263,9 +264,11 @@ def test_random_test_rotations_are_those_of_the_image(tmp_path, views):
   assert after.keys() - before.keys() == {"test/good/000a.png"}
   for name, score in before.items():
     assert after[name] == pytest.approx(score, rel=1e-4), name
-  fixed = tmp_path / "fixed"
-  assert run.main(command(root, fixed, train__cached_views=views)) == 0
-  assert scores_of(fixed) != after
+  if views:
+    # Features in the cache are of rotations as drawn, too.
+    fixed = tmp_path / "fixed"
+    assert run.main(command(root, fixed, train__cached_views=views)) == 0
+    assert scores_of(fixed) != after
 
 
 @pytest.mark.parametrize("holdout", [0.0, 0.25])
