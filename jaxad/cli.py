@@ -63,6 +63,14 @@ def version() -> str:
 
 def run(argv: list[str] | None = None) -> int:
   """`jaxad run`: trains, evaluates and reports one configuration."""
+  try:
+    return _run(argv)
+  except KeyboardInterrupt:  # while libraries are imported
+    print(_stopped(None), file=sys.stderr)
+    return INTERRUPTED
+
+
+def _run(argv):
   import jax
   from absl import logging
 

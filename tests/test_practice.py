@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import features, run, splits, workdir
+from jaxad import cli, features, run, splits, workdir
 from jaxad.callbacks import Saving
 from jaxad.cli import INTERRUPTED, USAGE_ERROR
 from jaxad.errors import InputError
@@ -409,6 +409,15 @@ def test_ctrl_c_while_reading_promises_nothing(tmp_path, capsys, monkeypatch):
   assert run.main(arguments) == INTERRUPTED
   said = capsys.readouterr().err
   assert "start again" in said and "--resume" not in said
+
+
+def test_ctrl_c_before_anything_is_read(capsys, monkeypatch):
+  def interrupted(argv):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(cli, "_run", interrupted)
+  assert run.main([]) == INTERRUPTED
+  assert "start again" in capsys.readouterr().err
 
 
 # Commands.
