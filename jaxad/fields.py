@@ -37,8 +37,8 @@ class Range(NamedTuple):
     return low and (value < self.high if self.below else value <= self.high)
 
   def __str__(self):
-    low = f"above {self.low:g}" if self.above else f"{self.low:g}"
-    return f"{low} to {'below ' if self.below else ''}{self.high:g}"
+    low = f"above {self.low:.10g}" if self.above else f"{self.low:.10g}"
+    return f"{low} to {'below ' if self.below else ''}{self.high:.10g}"
 
 
 # Wide enough for every use that makes sense on a machine of today; a slip of a
