@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 class Log(Callback):
-  """Means of the metrics as lines of JSON.
+  """Means of the metrics as lines of JSON; none is over two phases.
 
   Args:
     path: the file; lines behind the step from which training goes on are
@@ -43,8 +43,16 @@ class Log(Callback):
   def metrics(self, moment: Moment, step: int, values: dict) -> None:
     for name, value in values.items():
       self._values.setdefault(name, []).append(value)
-    if step // self._every == self._line and step < moment.plan.steps:
-      return
+    self._step = step
+    if step // self._every != self._line or step in moment.plan.ends:
+      self._write_means(moment)
+
+  def end_phase(self, moment: Moment) -> None:
+    if self._values:  # a callback cut the phase short
+      self._write_means(moment)
+
+  def _write_means(self, moment):
+    step = self._step
     self._line = step // self._every
     now, (then, before) = time.perf_counter(), self._since
     self._since = now, step
@@ -159,10 +167,10 @@ class Saving(Callback):
 
   def end_phase(self, moment: Moment) -> None:
     later = moment.plan.ends[int(moment.state.phase) :]
-    # A checkpoint is named by its step: of several fits the last one saves.
-    if moment.step == 0 or moment.step in later:
-      return
-    self._save(moment)
+    # A checkpoint is named by its step: of several fits the last one saves,
+    # and what an interrupt saves before that is not saved again.
+    if self._seen or (moment.step and moment.step not in later):
+      self._save(moment)
     if self._seen:
       raise Interrupted(moment.step)
 

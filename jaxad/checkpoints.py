@@ -85,16 +85,25 @@ class Checkpoints:
 
     Returns:
       The state and its position.
+
+    Raises:
+      InputError: it is damaged, or of a state of another structure.
     """
     step = self.latest_step() if step is None else step
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    restored = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract),
-        position=ocp.args.JsonRestore(),
-      ),
+    args = ocp.args.Composite(
+      state=ocp.args.StandardRestore(abstract),
+      position=ocp.args.JsonRestore(),
     )
+    try:
+      restored = self._manager.restore(step, args=args)
+    except (MemoryError, jax.errors.JaxRuntimeError):
+      raise
+    except Exception as error:  # of many types, also of none of their own
+      raise InputError(
+        f"the checkpoint {self._folder / str(step)} cannot be read; remove it "
+        "and continue with --resume from the one before it."
+      ) from error
     return restored.state, restored.position
 
   def close(self) -> None:

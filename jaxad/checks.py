@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxad.callbacks import EveryEpochs
 from jaxad.config import build_detector
-from jaxad.detector import Detector, State
-from jaxad.errors import InputError
+from jaxad.detector import Detector, Plan, State
+from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
 from jaxad.networks.trunk import weights_digest
 from jaxad.provenance import device
@@ -25,7 +26,8 @@ def checked_detector(config) -> Detector:
     InputError: they do not.
   """
   detector = build_detector(config)
-  threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
+  with under("config.eval"):
+    threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
   if config.eval.select == "best_on_test" and not config.eval.every:
     raise InputError(
       "config.eval.select=best_on_test needs config.eval.every, the epochs "
@@ -53,6 +55,20 @@ def checked_detector(config) -> Detector:
       f"{config.method} is the standard protocol; leave it out."
     )
   return detector
+
+
+def check_evaluations(config, plan: Plan) -> None:
+  """Whether the run is long enough to be evaluated on its way.
+
+  Raises:
+    InputError: it is not.
+  """
+  every = config.eval.every
+  if every and EveryEpochs(plan, every, lambda _: None).next_stop(0) is None:
+    raise InputError(
+      f"config.eval.every={every}: the run ends before so many epochs; lower "
+      "it, or leave it out."
+    )
 
 
 @contextlib.contextmanager
@@ -92,12 +108,20 @@ def check_labels(config, label: np.ndarray) -> None:
 
 
 def weights_of(config) -> str | None:
-  """SHA-256 of the trunk's weights file; None for random ones, or no trunk."""
+  """SHA-256 of the trunk's weights file; None for random ones, or no trunk.
+
+  Raises:
+    InputError: there is no such file.
+  """
   fields = config.detector
   if "weights" in fields:
-    return weights_digest(fields.weights, fields.trunk)
+    with under("config.detector"):
+      return weights_digest(fields.weights, fields.trunk)
   trunk = fields.get("trunk")
-  return weights_digest(trunk.weights, trunk.name) if trunk else None
+  if not trunk:
+    return None
+  with under("config.detector.trunk"):
+    return weights_digest(trunk.weights, trunk.name)
 
 
 def announce(

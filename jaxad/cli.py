@@ -63,6 +63,14 @@ def version() -> str:
 
 def run(argv: list[str] | None = None) -> int:
   """`jaxad run`: trains, evaluates and reports one configuration."""
+  try:
+    return _run(argv)
+  except KeyboardInterrupt:  # while libraries are imported
+    print(_stopped(None), file=sys.stderr)
+    return INTERRUPTED
+
+
+def _run(argv):
   import jax
   from absl import logging
 
@@ -94,8 +102,8 @@ def run(argv: list[str] | None = None) -> int:
 
 
 OUT_OF_MEMORY = (
-  "not enough memory; lower config.train.batch_size, config.eval.batch_size or "
-  "config.data.image_size."
+  "not enough memory; lower config.train.batch_size, config.eval.batch_size, "
+  "config.data.image_size or the sizes in config.detector."
 )
 
 
@@ -106,7 +114,10 @@ def _fail(message):
 
 def _disk_trouble(error):
   if error.errno == errno.ENOSPC:
-    return f"the disk is full ({error.filename}); free some space."
+    where = "" if error.filename is None else f" ({error.filename})"
+    return f"the disk is full{where}; free some space."
+  if error.filename is None:  # not of a file
+    return f"{error}."
   return f"{error.filename}: {error.strerror}; mend it, or name another file."
 
 

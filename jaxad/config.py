@@ -70,7 +70,7 @@ class Eval(NamedTuple):
     protocol: "official" also tests as the authors' code does, where that
       differs.
     threshold: rule that makes a threshold of scores of normal examples, see
-      `jaxad.thresholds`.
+      `jaxad.evaluation.thresholds`.
     threshold_value: number of the rule; None is its default.
     threshold_images: how many they are at most, where none were held out.
     maps: pixel maps of "all" test images if there are masks to compare with, of

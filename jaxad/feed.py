@@ -76,6 +76,18 @@ def columns(phase: Phase, data: Dataset, batch_size: int) -> list[_Column]:
   return found
 
 
+def needed_rows(kind: str, data: Dataset) -> np.ndarray:
+  """As `rows_of`.
+
+  Raises:
+    InputError: there are none.
+  """
+  rows = rows_of(kind, data)
+  if not len(rows):
+    raise InputError(_missing(kind))
+  return rows
+
+
 def _missing(kind):
   remedies = {
     "normal": "expected some with the label 0",
@@ -260,9 +272,7 @@ class Feed:
 
   def one_pass(self, kind: str, batch_size: int, seed: int) -> Iterator[Batch]:
     """Batches {x, weight, label} of all rows of a kind, each once, shuffled."""
-    rows = rows_of(kind, self.data)
-    if not len(rows):
-      raise InputError(_missing(kind))
+    rows = needed_rows(kind, self.data)
     order = generator("fit", seed).permutation(rows)
     sharding = distributed.divided(self.mesh)
     columns = distributed.local_columns(batch_size)

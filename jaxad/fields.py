@@ -24,21 +24,21 @@ from jaxad.errors import InputError
 
 
 class Range(NamedTuple):
-  """Numbers from low to high; without low itself if `above`."""
+  """Numbers from low to high; without low if `above`, high if `below`."""
 
   low: float
   high: float
   above: bool = False
+  below: bool = False
 
   def holds(self, value) -> bool:
     """Whether the value lies in it; not a number never does."""
-    return (self.low < value if self.above else self.low <= value) and (
-      value <= self.high
-    )
+    low = self.low < value if self.above else self.low <= value
+    return low and (value < self.high if self.below else value <= self.high)
 
   def __str__(self):
-    low = f"above {self.low:g}" if self.above else f"{self.low:g}"
-    return f"{low} to {self.high:g}"
+    low = f"above {self.low:.10g}" if self.above else f"{self.low:.10g}"
+    return f"{low} to {'below ' if self.below else ''}{self.high:.10g}"
 
 
 # Wide enough for every use that makes sense on a machine of today; a slip of a
@@ -51,7 +51,7 @@ Share = Annotated[float, Range(0, 1)]
 Weight = Annotated[float, Range(0, 1e6)]
 Positive = Annotated[float, Range(0, 1e6, above=True)]
 LearningRate = Annotated[float, Range(0, 10)]
-Momentum = Annotated[float, Range(0, 1 - 1e-9)]
+Momentum = Annotated[float, Range(0, 1, below=True)]
 Epsilon = Annotated[float, Range(0, 1, above=True)]
 Degrees = Annotated[float, Range(0, 180)]
 Strength = Annotated[float, Range(0, 10)]

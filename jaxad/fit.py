@@ -29,6 +29,7 @@ from jaxad.feed import (
   as_dataset,
   columns,
   compile_update,
+  needed_rows,
   steps_per_epoch,
 )
 from jaxad.fields import Count, CountOrZero, Seed, Steps, check
@@ -142,8 +143,16 @@ def make_plan(
   ):
     check(name, value, kind)
   data = as_dataset(data)
+  if batch_size % jax.device_count():
+    raise InputError(
+      f"batch_size={batch_size}: expected a multiple of the "
+      f"{jax.device_count()} devices.",
+      "batch_size",
+    )
   lengths = []
   for phase in detector.phases:
+    if phase.fit is not None:
+      needed_rows(phase.fit_rows, data)
     if phase.step is None:
       lengths.append((0.0, 1))
       continue
@@ -186,11 +195,17 @@ def _check_batch(phase, data, batch_size, drop_remainder):
       f"a multiple of {phase.multiple}.",
       "batch_size",
     )
-  if batch_size % devices:
-    raise InputError(
-      f"{name}: expected a multiple of the {devices} devices.", "batch_size"
-    )
+  sizes: dict[str, int] = {}
   for column in columns(phase, data, batch_size):
+    if not column.size:
+      raise InputError(
+        f"{name}: it leaves no room for {column.stream.rows} rows, of which "
+        f"the phase {phase.name!r} reads some in every batch; raise it.",
+        "batch_size",
+      )
+    if column.stream.count is None:
+      before = sizes.get(column.stream.name, 0)
+      sizes[column.stream.name] = before + column.size
     if column.stream.order == "endless" or phase.steps_per_epoch:
       continue
     n = len(column.rows)
@@ -205,6 +220,14 @@ def _check_batch(phase, data, batch_size, drop_remainder):
         f"drop_remainder=False: the phase {phase.name!r} normalises by the "
         "statistics of full batches; set it to True.",
         "drop_remainder",
+      )
+  for stream, size in sizes.items():
+    if size % devices:
+      raise InputError(
+        f"{name}: it makes {size} rows of the stream {stream!r}, which "
+        f"{devices} devices cannot share equally; expected a multiple of "
+        f"{devices} of them.",
+        "batch_size",
       )
 
 
@@ -221,7 +244,7 @@ def fit(
 
   Args:
     detector: what to train.
-    state: a new or restored state; its buffers are donated.
+    state: a new or restored state, which is left as it is.
     data: the training split, or a data set with it.
     plan: from `make_plan`.
     callbacks: what happens beside the updates.
@@ -236,7 +259,7 @@ def fit(
   """
   mesh = distributed.data_mesh()
   feed = Feed(as_dataset(data), mesh, on_device)
-  # Not aliased: a state may hold one array twice, and buffers are donated.
+  # A copy: updates donate its buffers, and a state may hold one array twice.
   whole = distributed.replicated(mesh)
   state = jax.device_put(state, whole, may_alias=False)
   moment = Moment(detector, plan, state, int(state.step), 0, 0)

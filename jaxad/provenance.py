@@ -30,7 +30,8 @@ def _command():
   program, *arguments = sys.argv
   program = pathlib.Path(program)
   if program.parent == pathlib.Path(jaxad.__file__).parent:
-    return shlex.join(["python", "-m", f"jaxad.{program.stem}", *arguments])
+    module = f"jaxad.{program.stem}".removesuffix(".__main__")
+    return shlex.join(["python", "-m", module, *arguments])
   return shlex.join([program.name, *arguments])
 
 

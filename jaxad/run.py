@@ -84,8 +84,13 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
       f"--workdir {workdir} is not empty; continue its runs with --resume, or "
       "choose another folder."
     )
-  images = read(config, checks.checked_detector(config))
   folders = {seed: workdir / f"seed-{seed}" for seed in seeds}
+  if resume and not any(map(config_of, folders.values())):
+    raise InputError(
+      f"--resume: {workdir} holds a run of none of these seeds; leave --resume "
+      "out to start them."
+    )
+  images = read(config, checks.checked_detector(config))
   finished = {}
   for seed, folder in folders.items():
     config.seed = seed
@@ -122,6 +127,7 @@ def _run(config, detector, folder, images):
       seed=config.seed,
       steps_per_dispatch=train.steps_per_dispatch,
     )
+  checks.check_evaluations(config, plan)
   init_key, score_key = jax.random.split(jax.random.key(config.seed))
   with checks.named_fields(config):
     state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
@@ -172,9 +178,9 @@ def _run(config, detector, folder, images):
     "n_train_anomalies": int((images.data.train.label == 1).sum()),
     "n_test": len(images.data.test.label),
     "n_threshold": len(images.normal.label),
-    "threshold_from": "held-out images"
-    if images.held_out
-    else ("training images"),
+    "threshold_from": (
+      "held-out images" if images.held_out else "training images"
+    ),
     "threshold_rule": config.eval.threshold,
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds,

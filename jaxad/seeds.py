@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxad.errors import InputError
+from jaxad.fields import Seed, check
 from jaxad.report import tables
 
 # What stands in the summary, if the runs have it.
@@ -35,11 +36,13 @@ def parse_seeds(text: str) -> list[int]:
     seeds = [int(part) for part in text.split(",")]
   except ValueError:
     seeds = []
-  if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+  if not seeds or len(set(seeds)) < len(seeds):
     raise InputError(
       f"--seeds {text}: expected different whole numbers with commas between "
       "them, such as 0,1,2."
     )
+  for seed in seeds:
+    check("--seeds", seed, Seed)
   return seeds
 
 

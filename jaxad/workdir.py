@@ -24,6 +24,9 @@ PATHS = frozenset(
 )
 
 LOCK = ".lock"
+EXAMPLES = "examples.csv"
+# File names need not be valid UTF-8; their bytes go through as they are.
+TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 class Workdir:
@@ -74,7 +77,7 @@ class Workdir:
       )
     if found["data"] == fingerprint(rows):
       return
-    with (self.path / "examples.csv").open(newline="") as file:
+    with (self.path / EXAMPLES).open(**TEXT) as file:
       before = [Row(*row) for row in list(csv.reader(file))[1:]]
     raise InputError(
       f"--resume: {difference(before, rows)}; give the data of the run in "
@@ -94,11 +97,12 @@ class Workdir:
       self.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       raise InputError(
-        f"--workdir {self.path} cannot be made: {error.strerror}."
+        f"--workdir {self.path} cannot be made: {error.strerror}; choose "
+        "another."
       ) from error
     self._acquire()
     self._check_empty()
-    with tables.replacing(self.path / "examples.csv", "w", newline="") as file:
+    with tables.replacing(self.path / EXAMPLES, "w", **TEXT) as file:
       csv.writer(file).writerows([Row._fields, *rows])
     config = dict(self._config) | {"fingerprint": found}
     tables.write_json(self.path / "config.json", config)
@@ -125,8 +129,11 @@ class Workdir:
 
   def _check_empty(self):
     path = self.path
-    if path.is_dir() and not any(f.name != LOCK for f in path.iterdir()):
+    # What a run writes before its config.json is none yet.
+    if path.is_dir() and {f.name for f in path.iterdir()} <= {LOCK, EXAMPLES}:
       return
+    if path.exists() and not path.is_dir():
+      raise InputError(f"--workdir {path} is no folder; choose another name.")
     if path.exists():
       raise InputError(
         f"--workdir {path} is not empty; continue its run with --resume, or "
@@ -154,7 +161,9 @@ def config_of(path: pathlib.Path) -> dict | None:
     return None
   try:
     config = json.loads(file.read_text())
-    config.pop("fingerprint", None)
+    del config["fingerprint"]
     return config
-  except (ValueError, AttributeError) as error:
-    raise InputError(f"{file}: not the config.json of a run.") from error
+  except (ValueError, TypeError, LookupError) as error:
+    raise InputError(
+      f"{file}: not the config.json of a run; choose another --workdir."
+    ) from error

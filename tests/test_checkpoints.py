@@ -120,3 +120,16 @@ def test_an_unfinished_checkpoint_does_not_count(checkpoints, tmp_path):
   checkpoints.save(state_at(6), {"epoch": 2})
   assert checkpoints.latest_step() == 6
   assert_same(checkpoints.restore(state_at(0))[0], state_at(6))
+
+
+def test_a_damaged_checkpoint_is_one_line(checkpoints, tmp_path):
+  checkpoints.save(state_at(3), {"epoch": 1})
+  checkpoints.close()
+  for path in (tmp_path / "checkpoints/3/state").rglob("*"):
+    if path.is_file():
+      path.write_bytes(b"")
+  with pytest.raises(
+    InputError, match="checkpoints/3 cannot be read.*--resume"
+  ) as caught:
+    checkpoints.restore(state_at(0))
+  assert "\n" not in str(caught.value)

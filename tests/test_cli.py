@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 import jaxad
-from jaxad import cli, config
+from jaxad import cli, config, provenance
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -80,6 +80,17 @@ def test_wrong_arguments(capsys, argv, words):
   out, err = capsys.readouterr()
   assert not out and err.startswith("error: ") and words in err
   assert err.count("\n") == 1
+
+
+def test_the_command_as_it_was_given(monkeypatch):
+  package = pathlib.Path(jaxad.__file__).parent
+  for program, want in (
+    ("/usr/bin/jaxad", "jaxad"),
+    (package / "__main__.py", "python -m jaxad"),
+    (package / "run.py", "python -m jaxad.run"),
+  ):
+    monkeypatch.setattr(sys, "argv", [str(program), "--config=a b"])
+    assert provenance._command() == f"{want} '--config=a b'"
 
 
 def test_version_and_module():

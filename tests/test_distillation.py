@@ -357,3 +357,6 @@ def test_layers_are_taken_in_their_order_and_shape_the_score():
   # What is not in the loss was not learned, so it cannot be in the score.
   with pytest.raises(InputError, match="'features.16'.*features.4, features.9"):
     jaxad.kdad(loss_layers=names, score_layers=("features.16",))
+  for name in ("loss_layers", "score_layers"):
+    with pytest.raises(InputError, match=rf"{name}=\(\): .*features.9"):
+      jaxad.kdad(**{name: ()})

@@ -38,6 +38,7 @@ def paint(
 
 
 Open = Annotated[float, Range(0, 1, above=True)]
+HalfOpen = Annotated[float, Range(0, 1, below=True)]
 Pair = tuple[int, int]
 Many = tuple[Count, ...]
 
@@ -50,6 +51,7 @@ Many = tuple[Count, ...]
     (Count, [1, 65536], [0, 65537, 10**18, 1.0]),
     (Share, [0, 1, 0.5], [-1e-9, 1.1, float("nan")]),
     (Open, [1e-9, 1], [0, -1, 2]),
+    (HalfOpen, [0, 1 - 1e-12], [-1e-9, 1, float("nan")]),
     (bool, [True, False], [0, 1, "True"]),
     (str, ["", "a"], [1, None]),
     (Literal["a", 1], ["a", 1], ["1", "b", None]),

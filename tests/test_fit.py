@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 
 import chex
 import jax
@@ -21,7 +22,7 @@ import jaxad
 from jaxad import callbacks, distributed
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
-from jaxad.detector import Detector, Phase, Plan, Scores, State
+from jaxad.detector import Detector, Phase, Plan, Scores, State, Stream
 from jaxad.errors import InputError
 from jaxad.evaluation.scoring import Scorer
 from jaxad.feed import as_dataset
@@ -395,6 +396,29 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path):
   assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("step", [0, STEPS])
+def test_ctrl_c_in_a_fit_that_others_follow(tmp_path, step):
+  """What the fits so far have found is saved, and no fit runs twice."""
+  first, second = toy().phases
+  fits = [Phase(name, fit=first.fit) for name in ("one", "two")]
+  trained = [first._replace(fit=None), second._replace(fit=None)]
+  phases = (*trained, *fits) if step else (*fits, *trained)
+
+  class Interrupt(callbacks.Callback):
+    def end_phase(self, moment):
+      if moment.phase.name == "one":
+        signal.raise_signal(signal.SIGINT)
+
+  detector = toy()._replace(phases=phases)
+  with pytest.raises(callbacks.Interrupted):
+    run(tmp_path, detector, beside=[Interrupt()])
+  state, _ = latest(tmp_path, detector)
+  assert int(state.step) == step
+  assert int(state.phase) == phases.index(fits[0]) + 1
+  (tmp_path / "whole").mkdir()
+  assert_same(run(tmp_path, detector), run(tmp_path / "whole", detector))
+
+
 def test_training_outside_the_main_thread(tmp_path, whole):
   states = []
   work = lambda: states.append(run(tmp_path, on_epoch=report_epoch))
@@ -547,6 +571,21 @@ def test_no_data_at_all_is_left_on_the_device_if_it_does_not_fit(monkeypatch):
 
 
 # An early end.
+
+
+def test_no_line_of_the_log_is_over_two_phases(tmp_path):
+  class Stop(callbacks.Callback):
+    def after(self, moment):
+      return moment.phase.name == "second" and moment.step == STEPS - 1
+
+  for name, beside, last in (
+    ("whole", [], STEPS),
+    ("cut", [Stop()], STEPS - 1),
+  ):
+    (tmp_path / name).mkdir()
+    run(tmp_path / name, log_every=100, beside=beside)
+    lines = [(r["step"], r["phase"]) for r in rows_of(tmp_path / name)]
+    assert lines == [(BOUNDARY, "first"), (last, "second")]
 
 
 def test_a_callback_ends_a_phase(tmp_path, whole):
@@ -724,8 +763,30 @@ def test_plan_errors(fields, message):
 def test_batch_size_must_be_a_multiple_of_the_devices(monkeypatch):
   monkeypatch.setattr(jax, "device_count", lambda: 3)
   assert plan_of(batch_size=6).steps_per_epoch == (2, 2)
-  with pytest.raises(InputError, match="batch_size=4.*the 3 devices"):
-    plan_of()
+  fit_alone = toy()._replace(phases=(Phase("fit", fit=toy().phases[0].fit),))
+  for detector in (toy(), fit_alone):
+    with pytest.raises(InputError, match="batch_size=4.*the 3 devices"):
+      plan_of(detector)
+
+
+def test_a_plan_knows_that_a_fit_will_have_no_rows():
+  phase = toy().phases[0]._replace(fit_rows="anomalous")
+  with pytest.raises(InputError, match="no anomalous training images"):
+    plan_of(toy()._replace(phases=(phase,)))
+
+
+def test_every_stream_has_rows_and_its_share_of_the_devices(monkeypatch):
+  half = Stream("normal", Fraction(1, 2), order="endless")
+  other = half._replace(name="other")
+  first = toy().phases[0]._replace(streams=(half, half, other))
+  detector = toy()._replace(phases=(first,))
+  assert plan_of(detector, batch_size=2).batch_size == 2
+  with pytest.raises(InputError, match="batch_size=1: .*no room.*normal"):
+    plan_of(detector, batch_size=1)
+  monkeypatch.setattr(jax, "device_count", lambda: 2)
+  assert plan_of(detector, batch_size=4).batch_size == 4
+  with pytest.raises(InputError, match="batch_size=6: .*3 rows.*'other'"):
+    plan_of(detector, batch_size=6)
 
 
 # Devices.

@@ -9,6 +9,7 @@ number, and nothing is lost.
 import csv
 import errno
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import features, run, splits, workdir
+from jaxad import cli, features, run, splits, workdir
 from jaxad.callbacks import Saving
 from jaxad.cli import INTERRUPTED, USAGE_ERROR
 from jaxad.errors import InputError
@@ -220,6 +221,12 @@ def test_sigterm_saves_and_a_new_image_does_not_reshuffle_the_split(
 # Several seeds.
 
 
+def test_nothing_is_resumed_where_nothing_is(tmp_path, capsys):
+  arguments = command(tmp_path, tmp_path / "run", "--seeds=0,1", "--resume")
+  refused(arguments, capsys, "--resume", "none of these seeds")
+  assert not (tmp_path / "run").exists()
+
+
 def test_seeds_share_one_split_and_refuse_another_configuration(
   tmp_path, capsys
 ):
@@ -321,6 +328,39 @@ def test_a_run_that_was_overtaken_writes_nothing(tmp_path):
   assert contents(folder) == before
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "3"])
+def test_a_config_json_that_is_none(tmp_path, text):
+  (tmp_path / "config.json").write_text(text)
+  with pytest.raises(InputError, match="config.json: not the .* another"):
+    workdir.Workdir(tmp_path, {}, resume=True)
+
+
+def test_a_run_that_was_killed_before_it_began_starts_again(tmp_path):
+  (tmp_path / "examples.csv").touch()
+  with workdir.Workdir(tmp_path, {"seed": 0}, resume=False) as folder:
+    folder.begin([], None)
+  assert workdir.config_of(tmp_path) == {"seed": 0}
+
+
+def test_a_workdir_that_is_a_file(tmp_path, capsys):
+  path = tmp_path / "file"
+  path.touch()
+  refused(command(tmp_path, path), capsys, str(path), "no folder")
+
+
+def test_names_that_are_not_utf_8(tmp_path, capsys):
+  root, folder = split_folder(tmp_path / "images"), tmp_path / "run"
+  name = os.fsdecode(b"caf\xe9.png")
+  try:
+    (root / "test/good/000.png").rename(root / "test/good" / name)
+  except OSError:
+    pytest.skip("this file system has no such names")
+  assert run.main(command(root, folder)) == 0
+  assert run.main(command(root, folder, "--resume")) == 0
+  (root / "test/good/001.png").unlink()
+  refused(command(root, folder, "--resume"), capsys, "001.png is missing")
+
+
 # Trouble with the machine.
 
 
@@ -372,6 +412,15 @@ def test_ctrl_c_while_reading_promises_nothing(tmp_path, capsys, monkeypatch):
   assert run.main(arguments) == INTERRUPTED
   said = capsys.readouterr().err
   assert "start again" in said and "--resume" not in said
+
+
+def test_ctrl_c_before_anything_is_read(capsys, monkeypatch):
+  def interrupted(argv):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(cli, "_run", interrupted)
+  assert run.main([]) == INTERRUPTED
+  assert "start again" in capsys.readouterr().err
 
 
 # Commands.

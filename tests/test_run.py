@@ -258,7 +258,18 @@ MISTAKES = {
   ),
   "not square": ({"data_image_size": "(64,32)"}, ("image_size",)),
   "too small": ({"data_image_size": 32, "detector_n_scales": 3}, ("32",)),
-  "no weights": ({"detector_weights": "no.pth"}, ("no.pth",)),
+  "no weights": (
+    {"detector_weights": "no.pth"},
+    ("config.detector.weights=no.pth",),
+  ),
+  "no quantile": (
+    {"eval_threshold_value": 5},
+    ("config.eval.threshold_value=5", "[0, 1]"),
+  ),
+  "never evaluated": (
+    {"eval_every": 100, "eval_select": "best_on_test"},
+    ("config.eval.every=100", "lower it"),
+  ),
   "unknown trunk": ({"detector_trunk": "vgg"}, ("vgg", "resnet18")),
   "unknown layer": ({"detector_layer": "layer9"}, ("layer9", "features.2")),
   "unknown selection": ({"eval_select": "best"}, ("best_on_test",)),
@@ -329,6 +340,8 @@ def test_a_workdir_is_never_overwritten(finished, tmp_path, capsys):
 def test_options_that_do_not_exist(capsys):
   for arguments, word in (
     (["--config=missing.py"], "missing.py"),
+    ([f"--config={CONFIG}", "--seeds=0,9999999999"], "--seeds=9999999999"),
+    ([f"--config={CONFIG}", "--seeds=1,1"], "--seeds 1,1"),
     ([f"--config={CONFIG}", "--epochs=3"], "--epochs"),
     ([f"--config={CONFIG}", "--config.seed"], "--config.seed"),
     ([f"--config={CONFIG}", "--resume"], "--workdir"),

@@ -117,5 +117,5 @@ def test_scores_that_are_refused(rule):
   ],
 )
 def test_values_that_are_refused(rule, value):
-  with pytest.raises(InputError, match=f"threshold value {value}.*{rule}"):
+  with pytest.raises(InputError, match=f"threshold_value={value}.*{rule}"):
     threshold([1.0, 2.0], rule, value)

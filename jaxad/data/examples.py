@@ -2,7 +2,7 @@
 """What every data source gives: two splits of decoded examples.
 
 Nothing here, and nothing else in this package, imports TensorFlow when it is
-imported; that takes seconds and happens inside `load` and `batches`.
+imported; that takes seconds and happens inside `load` where a set is prepared.
 """
 
 import dataclasses

@@ -71,7 +71,8 @@ def load(
 ) -> Dataset:
   """Reads a whole data set into memory, decoded, as uint8.
 
-  Every process of a run loads all of it; `batches` then gives each its part.
+  Every process of a run loads all of it, and puts its part of each batch on its
+  own devices.
 
   Args:
     name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile",

@@ -136,7 +136,7 @@ class Scorer:
     Keys differ by their number: 0 is for scoring, in pixels or in features.
     """
     key = jax.random.fold_in(self.key, number)
-    names = np.uint32([zlib.crc32(name.encode()) for name in examples.id])
+    names = np.uint32([_checksum(name) for name in examples.id])
     sharding = distributed.divided(self._mesh)
     columns = distributed.local_columns(self._batch_size)
     n, waiting, done = len(examples.label), [], []
@@ -153,6 +153,11 @@ class Scorer:
         done.append(jax.device_get(waiting.pop(0)))
     done += jax.device_get(waiting)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *done)
+
+
+def _checksum(name):
+  """Of an id; file names need not be valid UTF-8."""
+  return zlib.crc32(name.encode(errors="surrogateescape"))
 
 
 def _finished(finish, scores):

@@ -49,7 +49,10 @@ def threshold(
     )
   if rule == "max":
     if value is not None:
-      raise InputError(f"threshold value {value}: the rule max takes none")
+      raise InputError(
+        f"threshold_value={value}: expected None, the rule max takes none.",
+        "threshold_value",
+      )
     return float(scores.max())
 
   value = DEFAULTS[rule] if value is None else value
@@ -69,7 +72,8 @@ def threshold(
 def _check_value(rule, value, valid, expected):
   if not valid:
     raise InputError(
-      f"threshold value {value}: the rule {rule} expects {expected}"
+      f"threshold_value={value}: expected {expected} by the rule {rule}.",
+      "threshold_value",
     )
 
 

@@ -39,7 +39,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
-from jaxad.errors import one_of
+from jaxad.errors import InputError, one_of
 from jaxad.fields import (
   Epsilon,
   LearningRate,
@@ -349,6 +349,8 @@ def _layers(name, chosen, default, choices):
   """The chosen layers, in the order of the choices."""
   if chosen is None:
     return default
+  if not chosen:
+    raise InputError(f"{name}=(): expected some of {', '.join(choices)}.", name)
   for layer in chosen:
     one_of(name, layer, choices)
   return tuple(layer for layer in choices if layer in chosen)
