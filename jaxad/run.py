@@ -186,7 +186,6 @@ def _run(config, detector, folder, images):
     "embed_seconds": embed_seconds,
     "selection": config.eval.select,
     "matmul_precision": train.matmul_precision,
-    "weights": weights,
     "provenance": provenance(),
   }
   write_json(workdir / "results.json", results)
