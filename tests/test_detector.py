@@ -914,6 +914,7 @@ def flops(fn, *args):
   return jax.jit(fn).lower(*args).compile().cost_analysis()["flops"]
 
 
+@pytest.mark.slow
 def test_a_step_of_ganomaly_does_no_more_than_its_losses_need():
   """The players' losses share the discriminator's two forward passes."""
   detector = jaxad.ganomaly(latent_dim=8, width=8)

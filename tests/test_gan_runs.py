@@ -151,7 +151,10 @@ def never_stopped(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize("step, phase", [(2, "warm-up"), (7, "mining")])
+@pytest.mark.parametrize(
+  "step, phase",
+  [pytest.param(2, "warm-up", marks=pytest.mark.slow), (7, "mining")],
+)
 def test_stopped_in_either_phase_and_resumed(
   step, phase, never_stopped, tmp_path, monkeypatch
 ):
@@ -173,6 +176,7 @@ def test_stopped_in_either_phase_and_resumed(
     assert mine["loss"] == theirs["loss"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(never_stopped, tmp_path):
   workdir = tmp_path / "again"
   assert run.main(command("ocgan", workdir)) == 0

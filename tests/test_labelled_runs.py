@@ -93,11 +93,13 @@ def test_heads_apart(finished):
   assert all(0 <= auroc <= 1 for auroc in parts.values())
 
 
+@pytest.mark.slow
 def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
   assert run.main(command("dra", tmp_path / "again")) == 0
   assert scores_of(tmp_path / "again") == scores_of(finished)
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_batch(finished, tmp_path):
   """Another size of the test batches changes them by rounding alone."""
   workdir = tmp_path / "other"
@@ -126,7 +128,11 @@ def test_stopped_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
   assert scores_of(workdir) == scores_of(finished)
 
 
-@pytest.mark.parametrize("method", ["devnet", "flos", "mlep", "saoe"])
+@pytest.mark.parametrize(
+  "method",
+  ["devnet", "mlep"]
+  + [pytest.param(name, marks=pytest.mark.slow) for name in ("flos", "saoe")],
+)
 def test_every_method_runs(method, tmp_path):
   assert run.main(command(method, tmp_path / method)) == 0
   results = results_of(tmp_path / method)
@@ -160,13 +166,23 @@ def outliers(tmp_path_factory):
 @pytest.mark.parametrize(
   ("method", "keywords"),
   [
-    ("dra", {"detector_pseudo": "outliers"}),
-    ("dra", {"eval_protocol": "official"}),
-    ("dra", {"detector_reference": "fixed", "detector_heads": "seen,pseudo"}),
-    ("dra", {"detector_criterion__name": "weighted_deviation"}),
-    ("saoe", {}),
+    pytest.param("dra", {"detector_pseudo": "outliers"}, id="outliers"),
+    pytest.param("dra", {"eval_protocol": "official"}, id="official"),
+    # Each compiles a whole run of its own.
+    pytest.param(
+      "dra",
+      {"detector_reference": "fixed", "detector_heads": "seen,pseudo"},
+      id="fixed",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      "dra",
+      {"detector_criterion__name": "weighted_deviation"},
+      id="weighted",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param("saoe", {}, id="saoe", marks=pytest.mark.slow),
   ],
-  ids=["outliers", "official", "fixed", "weighted", "saoe"],
 )
 def test_variants(method, keywords, folder, outliers, tmp_path):
   """Also a folder of one's own, from whose test the anomalies are drawn."""
@@ -214,6 +230,7 @@ def test_a_folder_may_have_its_own_labels(folder, tmp_path, capsys):
   assert results["n_train_anomalies"] == 9 and results["n_test"] == 21
 
 
+@pytest.mark.slow
 def test_seeds(tmp_path, capsys):
   workdir = tmp_path / "seeds"
   assert run.main(command("devnet", workdir, "--seeds=0,3")) == 0

@@ -258,7 +258,7 @@ def test_seeds_share_one_split_and_refuse_another_configuration(
 # Views and scores.
 
 
-@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize("views", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_random_test_rotations_are_those_of_the_image(tmp_path, views):
   """No score depends on the batch or on another image."""
   root = split_folder(tmp_path / "images", n_test=2)
@@ -278,7 +278,9 @@ def test_random_test_rotations_are_those_of_the_image(tmp_path, views):
     assert scores_of(fixed) != after
 
 
-@pytest.mark.parametrize("holdout", [0.0, 0.25])
+@pytest.mark.parametrize(
+  "holdout", [0.0, pytest.param(0.25, marks=pytest.mark.slow)]
+)
 def test_the_threshold_comes_from_views_as_scoring_has_them(tmp_path, holdout):
   """Where all images are equal, the threshold is their score."""
   root = tmp_path / "images"
