@@ -1,0 +1,185 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""From image files to arrays of their own size, and from masks to defects."""
+
+import io
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from jaxad.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+Source = pathlib.Path | str | bytes
+
+
+def is_image(path: pathlib.Path) -> bool:
+  """Whether the name is that of an image file, and not a hidden one."""
+  return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+class Header(NamedTuple):
+  """What a file says of its image before it is decoded.
+
+  Attributes:
+    size: (h, w) in pixels, upright.
+    deep: whether its grey values may have more than 8 bits.
+  """
+
+  size: tuple[int, int]
+  deep: bool
+
+
+def read_header(source: Source) -> Header:
+  """Reads the header of an image file.
+
+  Raises:
+    InputError: it has none.
+  """
+  with _Reading(source) as opened:
+    width, height = opened.size
+    # Orientations 5 to 8 lie on their side.
+    if opened.getexif().get(0x0112, 1) >= 5:
+      width, height = height, width
+    return Header((height, width), _is_deep(opened))
+
+
+def decode(source: Source) -> np.ndarray:
+  """Reads an image, upright.
+
+  Grey, 1-bit, palette and CMYK images become RGB. (Pillow itself reads 16-bit
+  RGB as 8-bit.) Transparency is dropped, not blended.
+
+  Args:
+    source: a path, or the bytes of an image file.
+
+  Returns:
+    uint8 [h, w, 3]; or [h, w], as it is, of grey values of more than 8 bits.
+
+  Raises:
+    InputError: the image is unreadable, or has values that are no numbers; the
+      message does not name it where `source` is bytes.
+  """
+  with _Reading(source) as opened:
+    image = ImageOps.exif_transpose(opened)
+    # Pillow would warn of it, or blend it in.
+    image.info.pop("transparency", None)
+    if not _is_deep(image):
+      return np.asarray(image.convert("RGB"))
+    values = np.asarray(image)
+  if values.dtype.kind == "f" and not np.isfinite(values).all():
+    raise InputError(f"{_where(source)}pixels that are no finite numbers")
+  return values
+
+
+# JPEG blurs what is drawn, so small values beside a defect are no part of it.
+_LOSSY = ("JPEG", "WEBP")
+
+
+def decode_mask(source: Source, threshold: float | None = None) -> np.ndarray:
+  """Reads a mask: whatever is not black is a defect.
+
+  Labelling tools write 255, 1, or the number of a class.
+
+  Args:
+    source: a path, or the bytes of an image file of any mode.
+    threshold: what the largest channel of a pixel must exceed; None is 0, and
+      for JPEG and WebP, which blur edges, half of 255.
+
+  Returns:
+    bool [h, w].
+
+  Raises:
+    InputError: the mask is unreadable.
+  """
+  with _Reading(source) as opened:
+    lossy = opened.format in _LOSSY
+    image = ImageOps.exif_transpose(opened)
+    image.info.pop("transparency", None)
+    plain = _is_deep(image) or image.mode in ("L", "1")
+    values = np.asarray(image if plain else image.convert("RGB"))
+  if values.ndim == 3:
+    values = values.max(-1)
+  if values.dtype == bool:
+    return values
+  if threshold is None:
+    threshold = 127 if lossy else 0
+  return values > threshold
+
+
+def defects_at(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """A mask at another size, by its nearest pixels, without losing a defect.
+
+  A region that falls between them all keeps the pixels that it touches: else
+  figures would count its place as normal.
+
+  Args:
+    mask: bool [h, w].
+    size: (H, W).
+
+  Returns:
+    uint8 [H, W] of 0 and 1.
+  """
+  if not mask.any():
+    return np.zeros(size, np.uint8)
+  # Which pixel becomes which, by Pillow's own rounding.
+  numbers = np.arange(mask.size, dtype=np.int32).reshape(mask.shape)
+  picked = Image.fromarray(numbers).resize(size[::-1], Image.Resampling.NEAREST)
+  picked = np.asarray(picked)
+  found = np.uint8(mask.ravel()[picked])
+  if picked.size < mask.size:
+    regions, count = ndimage.label(mask, np.ones((3, 3)))
+    lost = np.ones(count + 1, bool)
+    lost[regions.ravel()[picked]] = False
+    y, x = np.nonzero(mask & lost[regions])
+    found[y * size[0] // mask.shape[0], x * size[1] // mask.shape[1]] = 1
+  return found
+
+
+class _Reading:
+  """Opens an image; what Pillow raises in the block is an `InputError`."""
+
+  def __init__(self, source):
+    self._source = source
+
+  def __enter__(self):
+    source = self._source
+    try:
+      file = io.BytesIO(source) if isinstance(source, bytes) else source
+      self._image = Image.open(file)
+    except Exception as error:  # Pillow's readers raise nearly anything.
+      self._raise(error)
+    return self._image
+
+  def __exit__(self, kind, error, trace):
+    self._image.close()
+    if isinstance(error, Exception):
+      self._raise(error)
+
+  def _raise(self, error):
+    if isinstance(error, MemoryError | InputError):
+      raise error
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, Image.UnidentifiedImageError):
+      reason = "empty file" if _is_empty(self._source) else "not an image file"
+    elif isinstance(error, OSError) and error.strerror:
+      reason = error.strerror
+    raise InputError(_where(self._source) + reason) from None
+
+
+def _is_deep(image):
+  """Whether the pixels are grey of more than 8 bits."""
+  return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _where(source):
+  return "" if isinstance(source, bytes) else f"{source}: "
+
+
+def _is_empty(source):
+  if isinstance(source, bytes):
+    return not source
+  return pathlib.Path(source).stat().st_size == 0
