@@ -116,6 +116,7 @@ def _run(config, detector, folder, images):
   seen, weights = rows(images.by_name()), checks.weights_of(config)
   folder.check_data(seen, weights)
   checks.check_labels(config, images.data.test.label)
+  checks.check_maps(config, images.data.test)
   with under("config.train"):
     plan = make_plan(
       detector,

@@ -24,9 +24,7 @@ class FileArray:
     rows: which of its rows these are, in which order; None for all.
   """
 
-  def __init__(
-    self, file: io.RawIOBase, shape, dtype, rows=None, lock=None
-  ):
+  def __init__(self, file: io.RawIOBase, shape, dtype, rows=None, lock=None):
     self._file, self._lock = file, lock or threading.Lock()
     self._rows = np.arange(shape[0]) if rows is None else rows
     self.dtype = np.dtype(dtype)
@@ -83,6 +81,11 @@ class FileArray:
     del copy  # It is always one.
     return self[:] if dtype is None else self[:].astype(dtype)
 
+  def is_whole(self) -> bool:
+    """Whether the file is as long as the array."""
+    length = self._file.seek(0, io.SEEK_END)
+    return length == len(self) * self._row_bytes
+
   def take(self, rows, axis: int = 0) -> "FileArray":
     """These rows, still in the file, as `np.ndarray.take` has them."""
     if axis != 0:
@@ -98,3 +101,21 @@ class FileArray:
   def _view(self, rows):
     shape = (len(rows), *self.shape[1:])
     return FileArray(self._file, shape, self.dtype, rows, self._lock)
+
+
+Rows = np.ndarray | FileArray
+
+
+def part(x: Rows, rows: slice | np.ndarray) -> Rows:
+  """Rows of an array, which stay where they are."""
+  if isinstance(x, FileArray):
+    return x.take(np.arange(len(x))[rows])
+  return x[rows]
+
+
+def joined(x: Rows, y: Rows) -> Rows:
+  """The rows of x and then those of y."""
+  both = isinstance(x, FileArray) and isinstance(y, FileArray)
+  if both and (found := x.joined(y)) is not None:
+    return found
+  return np.concatenate([x[:], y[:]])

@@ -24,8 +24,8 @@ import pathlib
 import zlib
 
 from jaxad import seeding
+from jaxad.data.decode import SUFFIXES, is_image
 from jaxad.data.examples import Item
-from jaxad.data.images import SUFFIXES, is_image
 from jaxad.errors import InputError
 
 MVTEC_CATEGORIES = (

@@ -13,6 +13,7 @@ from jaxad import distributed
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Scores, State
 from jaxad.errors import InputError
+from jaxad.resize import resized
 
 # Batches on their way at a time; what is on the devices is bounded by it.
 IN_FLIGHT = 2
@@ -59,7 +60,9 @@ class Scorer:
     scores = self._over_batches(score, state, examples)
     if finish is not None:
       scores = _finished(finish, scores)
-    return scores if with_maps else scores._replace(map=None)
+    if not with_maps:
+      scores = scores._replace(map=None)
+    return scores if examples.tiles is None else _of_images(scores, examples)
 
   def embed(
     self, state: State, examples: Examples, views: int | None = None
@@ -136,10 +139,10 @@ class Scorer:
     Keys differ by their number: 0 is for scoring, in pixels or in features.
     """
     key = jax.random.fold_in(self.key, number)
-    names = np.uint32([_checksum(name) for name in examples.id])
+    names = np.uint32([_checksum(name) for name in examples.row_ids()])
     sharding = distributed.divided(self._mesh)
     columns = distributed.local_columns(self._batch_size)
-    n, waiting, done = len(examples.label), [], []
+    n, waiting, done = len(examples.x), [], []
     if not n:
       raise InputError("there are no examples to score.")
     for first in range(0, n, self._batch_size):
@@ -158,6 +161,26 @@ class Scorer:
 def _checksum(name):
   """Of an id; file names need not be valid UTF-8."""
   return zlib.crc32(name.encode(errors="surrogateescape"))
+
+
+def _of_images(scores, examples):
+  """Scores of tiles to those of the images that they were cut from."""
+  tiles = examples.tiles
+  rows = [tiles.rows([i]) for i in range(len(examples.id))]
+  found = jax.tree.map(
+    lambda v: np.stack([tiles.preprocess.of_tiles(v[part]) for part in rows]),
+    scores._replace(map=None),
+  )
+  if scores.map is None:
+    return found
+  size = examples.pictures.shape[1:3]
+  stitched = (
+    tiles.preprocess.assembled(scores.map[part], layout)
+    for part, layout in zip(rows, tiles.layouts, strict=True)
+  )
+  return found._replace(
+    map=np.stack([resized(whole, size) for whole in stitched])
+  )
 
 
 def _finished(finish, scores):

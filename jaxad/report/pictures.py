@@ -44,7 +44,7 @@ def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
     maps = maps_of(test.take(shown))
   image_sheet(
     folder / "images.png",
-    test.x[shown],
+    test.pictures[shown],
     maps,
     score[shown],
     test.label[shown],
