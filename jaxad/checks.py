@@ -21,7 +21,6 @@ from jaxad.networks.trunk import weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
 
-
 # Of a pixel: its value, its mask, and what sorting them takes.
 _BYTES_OF_A_MAP = 24
 
