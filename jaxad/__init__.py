@@ -42,6 +42,7 @@ _NAMES = dict.fromkeys(("METHODS", *_METHODS), "jaxad.methods") | {
   "Trunk": "jaxad.networks.pyramid",
   "fit": "jaxad.loop",
   "load": "jaxad.trained",
+  "load_scorer": "jaxad.scorer",
   "make_plan": "jaxad.loop",
 }
 

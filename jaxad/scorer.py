@@ -1,290 +1,217 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Scores of images as they come, and the scorer in a file of its own.
+"""A trained scorer in a file of its own.
 
     scorer = jaxad.load_scorer("bottle.jaxad")
     scorer(images).image, scorer.predict(images)
 
-A machine that runs an exported scorer needs jax and NumPy alone (and Pillow, to
-read image files). `jaxad.export` writes the file.
+A machine that runs one needs jax and NumPy alone (and Pillow, to read image
+files). `jaxad.export` writes the file.
 """
 
-import abc
-import collections
-import itertools
-import os
-import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+import dataclasses
+import functools
+import json
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import Any
 
 import jax
+import jax.export
+import jax.numpy as jnp
 import numpy as np
 
+import jaxad
+from jaxad import tensor_file
 from jaxad.errors import InputError
-from jaxad.fields import Count, check
+from jaxad.image_scorer import ImageScorer, ImageScores
 from jaxad.preprocess import Preprocess
 
-# Batches on their way at a time; what is on the devices is bounded by it.
-IN_FLIGHT = 2
+# Of the file: its format, the keys of its metadata, and in front of the name of
+# a program; the inputs of a program that are no weights.
+FORMAT = 1
+METADATA, DIGEST, PROGRAM = "jaxad", "sha256", "program/"
+X, NAMES = "x", "names"
 
-# The number of the keys for scoring, in pixels or in features.
-SCORING = 0
-
-
-class ImageScore(NamedTuple):
-  """What there is to say of one image; higher = more anomalous.
-
-  Attributes:
-    score: of the image.
-    parts: named terms of the score.
-    map: float32 [h, w], the score of each pixel, of the image's own size and
-      NaN where none looked; None where it was not asked for.
-    brightness: mean of the uint8 pixels that the detector saw; None for rows of
-      features.
-  """
-
-  score: np.float32
-  parts: dict[str, np.float32]
-  map: np.ndarray | None
-  brightness: float | None
+# What a program may ask of XLA beyond StableHLO, by jax's own lowering.
+CUSTOM_CALLS = {"shape_assertion", "cu_threefry2x32_ffi"}
 
 
-class ImageScores(NamedTuple):
-  """The same of N images.
+class Scorer(ImageScorer):
+  """A scorer that was exported; `load_scorer` makes it.
+
+  It may be called like `score`.
 
   Attributes:
-    image: float32 [N].
-    map: N maps, each of its image's own size; None without.
-    parts: named terms of the score, float32 [N].
+    path: its file.
+    metadata: method, configuration, preprocessing, threshold and versions.
   """
 
-  image: np.ndarray
-  map: list[np.ndarray] | None
-  parts: dict[str, np.ndarray]
+  def __init__(self, path, metadata: dict, arrays: dict):
+    self.path, self.metadata = path, metadata
+    self.shape = tuple(metadata["example"]["shape"])
+    self.dtype = np.dtype(metadata["example"]["dtype"])
+    plain = metadata["preprocess"]
+    self.preprocess = None if plain is None else Preprocess.from_json(plain)
+    self.threshold = metadata["threshold"]["value"]
+    self.batch_size = metadata["batch_size"]
+    self._arrays = arrays
+    self._programs = {
+      name: _Program(program, arrays[PROGRAM + name].tobytes(), metadata, path)
+      for name, program in metadata["programs"].items()
+    }
 
-
-class ImageScorer(abc.ABC):
-  """Scores images of any size, in batches of one shape.
-
-  What may be scored: an array [N, h, w, C] or [N, h, w]; an iterable of images
-  [h, w] or [h, w, C] of any sizes, of such arrays, or of paths of image files,
-  which may be a generator: no more than a few batches are held at a time. See
-  `Preprocess.views` for dtypes and channels. Rows [N, D], where the detector
-  was trained on rows of features.
-
-  What is drawn for an image comes from its id alone, by default its number. Its
-  score does not depend on the other images, to rounding.
-
-  Attributes:
-    preprocess: from images to what the detector sees; None for rows.
-    threshold: a score above it is called anomalous.
-    batch_size: how many are scored at once where nothing else is said.
-    shape: of what the detector sees, [H, W, C] or [D].
-    dtype: of it.
-  """
-
-  preprocess: Preprocess | None
-  threshold: float
-  batch_size: int
-  shape: tuple[int, ...]
-  dtype: np.dtype
-
-  @abc.abstractmethod
-  def _dispatch(self, x, names, with_maps: bool) -> Any:
-    """Scores one batch [B, ...], given the checksums [B] of the ids."""
-
-  @abc.abstractmethod
-  def _fetch(self, scores: Any) -> dict[str, Any]:
-    """ "image" [B], "map" [B, H, W] or None and "parts", as NumPy arrays."""
-
-  def stream(
-    self,
-    images: Any,
-    ids: Iterable[str] | None = None,
-    with_maps: bool = False,
-    batch_size: int | None = None,
-  ) -> Iterator[ImageScore]:
-    """Scores images one after the other, in their order.
-
-    Args:
-      images: see above.
-      ids: of the images; None numbers them, "0", "1", ...
-      with_maps: also localise.
-      batch_size: views scored at once.
-
-    Raises:
-      InputError: no such image, or another number of ids.
-    """
-    batch_size = self.batch_size if batch_size is None else batch_size
-    check("batch_size", batch_size, Count)
-    seen = collections.deque()
-    views = self._views(images, ids, seen)
-    batches = _batches(views, self._rounded(batch_size))
-    rows = collections.deque()
-    for scores, n in self._scored(batches, with_maps):
-      if not with_maps:
-        scores["map"] = None
-      elif scores["map"] is None:
-        raise InputError("with_maps: the detector makes no maps of such data.")
-      rows += [jax.tree.map(lambda v, i=i: v[i], scores) for i in range(n)]
-      while seen and len(rows) >= seen[0].n:
-        image = seen.popleft()
-        yield self._together([rows.popleft() for _ in range(image.n)], image)
-
-  def score(
+  def __call__(
     self,
     images: Any,
     with_maps: bool = False,
     batch_size: int | None = None,
     ids: Iterable[str] | None = None,
   ) -> ImageScores:
-    """The scores of all images; see `stream`."""
-    found = list(self.stream(images, ids, with_maps, batch_size))
-    parts = found[0].parts if found else {}
-    return ImageScores(
-      np.float32([one.score for one in found]),
-      [one.map for one in found] if with_maps else None,
-      {name: np.float32([one.parts[name] for one in found]) for name in parts},
-    )
+    return self.score(images, with_maps, batch_size, ids)
 
-  def predict(
-    self,
-    images: Any,
-    batch_size: int | None = None,
-    ids: Iterable[str] | None = None,
-  ) -> np.ndarray:
-    """bool [N], which images are anomalous; see `stream`.
+  @functools.cached_property
+  def _weights(self):
+    """On the device."""
+    used = {n for p in self._programs.values() for n in p.weights}
+    return {name: jnp.asarray(self._arrays[name]) for name in used}
 
-    Raises:
-      InputError: a score is not finite, so nothing can be said of its image.
+  def _dispatch(self, x, names, with_maps):
+    kind = "maps" if with_maps else "scores"
+    # One program is for batches of the run's own size, as the run has it.
+    size = "whole" if len(x) == self.batch_size else "any"
+    program = self._programs[f"{kind}/{size}"]
+    return program({**self._weights, X: x, NAMES: names})
+
+  def _fetch(self, scores):
+    found = {"map": None, "parts": {}}
+    for name, value in jax.device_get(scores).items():
+      group, _, part = name.partition("/")
+      if part:
+        found[group][part] = value
+      else:
+        found[group] = value
+    return found
+
+
+class _Program:
+  """A compiled function of named arrays, from a serialised module.
+
+  Args:
+    described: "inputs" and "outputs", each [name, dtype, shape], where the
+      shape is text and may name the batch; and "convention", the version of
+      the call.
+    module: StableHLO, for all platforms of the file.
+    metadata: of the file.
+    path: of it.
+  """
+
+  def __init__(self, described: dict, module: bytes, metadata: dict, path):
+    self._described, self._module = described, module
+    self._metadata, self._path = metadata, path
+    self.weights = {name for name, *_ in described["inputs"]} - {X, NAMES}
+    self._compiled = {}
+
+  def __call__(self, values: dict) -> dict:
+    """{name: array}, not waited for, of one batch."""
+    inputs = [values[name] for name, *_ in self._described["inputs"]]
+    size = len(values[X])
+    if size not in self._compiled:
+      self._compiled[size] = self._lowered(inputs).compile()
+    outputs = (name for name, *_ in self._described["outputs"])
+    return dict(zip(outputs, self._compiled[size](*inputs), strict=True))
+
+  def _lowered(self, inputs):
+    try:
+      return jax.jit(self._exported().call).lower(*inputs)
+    except InputError:
+      raise
+    except Exception as error:  # of many types, by version
+      reason = " ".join(str(error).split())
+      raise InputError(
+        f"{self._path}: exported by jax {self._metadata['versions']['jax']} "
+        f"for {', '.join(self._metadata['platforms'])}; jax {jax.__version__} "
+        f"on {jax.default_backend()} cannot run it ({reason})."
+      ) from error
+
+  def _exported(self):
+    """The module as what `jax.export` calls.
+
+    Its own way to read one needs a package that jax does not bring along, so
+    the module takes the place of that of an empty function of the same
+    arguments.
     """
-    score = self.score(images, batch_size=batch_size, ids=ids).image
-    if not np.isfinite(score).all():
-      raise InputError(
-        f"the score of image {np.flatnonzero(~np.isfinite(score))[0]} is not "
-        "finite."
-      )
-    return score > self.threshold
-
-  def _rounded(self, batch_size):
-    """To what the devices can share."""
-    return batch_size
-
-  def _views(self, images, ids, seen):
-    """(view, checksum) of all images; what is known of those goes to `seen`."""
-    names = map(str, itertools.count()) if ids is None else iter(ids)
-    for image in _each(images, self.preprocess is None):
-      name = next(names, None)
-      if name is None:
-        raise InputError("ids: fewer than images.")
-      try:
-        views, layout = self._seen_as(image)
-      except InputError as error:
-        raise InputError(f"image {name}: {error}") from error
-      brightness = None if layout is None else float(views.mean(dtype=float))
-      seen.append(_Seen(len(views), layout, brightness))
-      for view in views:
-        yield view, checksum(name)
-    if ids is not None and next(names, None) is not None:
-      raise InputError("ids: more than images.")
-
-  def _seen_as(self, image):
-    """The views [n, ...] of an image, and their layout."""
-    if self.preprocess is not None:
-      return self.preprocess.views(image)
-    if image.shape != self.shape or image.dtype.kind not in "fui":
-      raise InputError(
-        f"a row of shape {list(image.shape)} and {image.dtype}: expected "
-        f"{list(self.shape)} numbers."
-      )
-    return image[None].astype(self.dtype), None
-
-  def _scored(self, batches, with_maps):
-    """(scores, how many of their rows count) of each batch, in order."""
-    waiting = collections.deque()
-    for x, names, n in batches:
-      waiting.append((self._dispatch(x, names, with_maps), n))
-      if len(waiting) > IN_FLIGHT:
-        scores, n = waiting.popleft()
-        yield self._fetch(scores), n
-    for scores, n in waiting:
-      yield self._fetch(scores), n
-
-  def _together(self, rows, image):
-    """The scores of an image from those of its views."""
-    rows = jax.tree.map(lambda *parts: np.stack(parts), *rows)
-    if image.layout is None:
-      of, pixel_map = lambda v: v[0], None
-    else:
-      of = self.preprocess.of_tiles
-      pixel_map = rows["map"]
-      if pixel_map is not None:
-        pixel_map = self.preprocess.assembled(pixel_map, image.layout)
-    parts = {name: of(part) for name, part in rows["parts"].items()}
-    return ImageScore(of(rows["image"]), parts, pixel_map, image.brightness)
+    scope = jax.export.SymbolicScope()
+    inputs, outputs = (
+      [
+        (jax.export.symbolic_shape(shape, scope=scope), dtype)
+        for _, dtype, shape in self._described[side]
+      ]
+      for side in ("inputs", "outputs")
+    )
+    nothing = lambda *_: tuple(jnp.zeros(*output) for output in outputs)
+    export = jax.export.export(
+      jax.jit(nothing, keep_unused=True),
+      platforms=self._metadata["platforms"],
+    )
+    found = dataclasses.replace(
+      export(*(jax.ShapeDtypeStruct(*one) for one in inputs)),
+      mlir_module_serialized=self._module,
+      calling_convention_version=self._described["convention"],
+    )
+    calls = re.findall(r"custom_call\b\s*@?([^\s(]*)", found.mlir_module())
+    if not set(calls) <= CUSTOM_CALLS:
+      raise InputError(f"{self._path}: it calls what no scorer does.")
+    return found
 
 
-class _Seen(NamedTuple):
-  """An image on its way: its number of views, `Layout` and brightness."""
+def load_scorer(path: str | pathlib.Path) -> Scorer:
+  """Reads an exported scorer; nothing of the file is run before it is called.
 
-  n: int
-  layout: Any
-  brightness: float | None
-
-
-def checksum(name: str) -> int:
-  """Of an id; file names need not be valid UTF-8."""
-  return zlib.crc32(name.encode(errors="surrogateescape"))
-
-
-def example_keys(key: jax.Array, names: jax.Array) -> jax.Array:
-  """[B] keys of examples, from the checksums [B] of their ids."""
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, names)
-
-
-def _each(images, rows):
-  """The images, or rows, of all that may hold some."""
-  if isinstance(images, str | os.PathLike):
-    images = [images]
-  if hasattr(images, "ndim"):
-    if images.ndim not in ((2,) if rows else (3, 4)):
-      expected = "rows [N, D]" if rows else "images [N, h, w] or [N, h, w, C]"
-      raise InputError(
-        f"an array of shape {list(images.shape)}: expected {expected}; a "
-        "single one goes into a list."
-      )
-    if images.ndim == 3 and images.shape[-1] in (3, 4):
-      raise InputError(
-        f"an array of shape {list(images.shape)}: one image, or grey ones of "
-        f"{images.shape[-1]} columns? Give a list of images."
-      )
-  for image in images:
-    if isinstance(image, str | os.PathLike):
-      yield _read(image)
-      continue
-    image = np.asarray(image)
-    if image.ndim == (2 if rows else 4):
-      yield from image
-    else:
-      yield image
-
-
-def _read(path):
+  Raises:
+    InputError: no such file, a damaged one, or one of a newer version.
+  """
   try:
-    from jaxad.data.decode import decode
-  except ImportError as error:
+    blob = pathlib.Path(path).read_bytes()
+  except OSError as error:
     raise InputError(
-      f"{path}: image files are read by {error.name}, which is not installed; "
-      "install it, or give arrays."
+      f"{path}: it cannot be read ({error.strerror})."
     ) from error
-  return decode(path)
+  metadata, arrays = read_scorer(blob, path)
+  return Scorer(path, metadata, arrays)
 
 
-def _batches(rows, size):
-  """(x [size, ...], checksums [size], how many count) of (view, checksum)."""
-  rows = iter(rows)
-  while part := list(itertools.islice(rows, size)):
-    n = len(part)
-    # Rows do not depend on each other: any will do for padding.
-    part += part[:1] * (size - n)
-    x, names = zip(*part, strict=True)
-    yield np.stack(x), np.uint32(names), n
+def read_scorer(blob: bytes, path) -> tuple[dict, dict[str, np.ndarray]]:
+  """The content of a file to its metadata and arrays.
+
+  Raises:
+    InputError: it is damaged, or of a newer version.
+  """
+  arrays, strings = tensor_file.unpacked(blob, path)
+  try:
+    metadata = json.loads(strings[METADATA])
+    format_, made_by = metadata["format"], metadata["versions"]["jaxad"]
+    whole = strings[DIGEST] == digest(blob)
+  except (ValueError, LookupError, TypeError, RecursionError) as error:
+    raise InputError(
+      f"{path}: no scorer, or a damaged one; take a whole copy, or export it "
+      "again."
+    ) from error
+  if format_ != FORMAT:
+    raise InputError(
+      f"{path}: a scorer of format {format_}, exported by jaxad {made_by}; "
+      f"this is jaxad {jaxad.__version__}, which reads format {FORMAT}: "
+      "install a newer one."
+    )
+  if not whole:
+    raise InputError(
+      f"{path}: it is damaged; take a whole copy, or export it again."
+    )
+  return metadata, arrays
+
+
+def digest(blob: bytes) -> str:
+  """The SHA-256 of all there is in a scorer's file but this digest."""
+  header, data = tensor_file.divided(blob)
+  header[tensor_file.METADATA].pop(DIGEST, None)
+  return tensor_file.sha256(tensor_file.canonical(header), data)

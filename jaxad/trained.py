@@ -31,9 +31,10 @@ from jaxad.errors import InputError
 from jaxad.evaluation import evaluators
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer
+from jaxad.image_scorer import ImageScorer
+from jaxad.plan import Plan
 from jaxad.preprocess import Preprocess
 from jaxad.report import tables
-from jaxad.scorer import ImageScorer
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
@@ -231,7 +232,7 @@ def save(
     key: of the scorer.
     fingerprint: of the data and the weights file.
   """
-  arrays = {name: np.asarray(v) for name, v in _named(_parts(state)).items()}
+  arrays = {name: np.asarray(v) for name, v in arrays_of(state).items()}
   blob = tensor_file.packed(arrays, {"format": str(FORMAT)})
   with tables.replacing(folder / WEIGHTS, "wb") as file:
     file.write(blob)
@@ -273,20 +274,25 @@ def _brightness(x):
   return means
 
 
+def arrays_of(state: State) -> dict[str, Any]:
+  """What scoring needs of a state, by the paths in it."""
+  name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+  leaves = jax.tree_util.tree_leaves_with_path(_parts(state))
+  return {name(path): leaf for path, leaf in leaves}
+
+
+def with_arrays(state: State, arrays: Mapping[str, Any]) -> State:
+  """A state like this one, of other arrays; the inverse of `arrays_of`."""
+  leaves = [arrays[name] for name in arrays_of(state)]
+  structure = jax.tree.structure(_parts(state))
+  return state.replace(**jax.tree.unflatten(structure, leaves))
+
+
 def _parts(state):
-  """What scoring needs of a state."""
   return {
     "params": state.params,
     "collections": state.collections,
     "extras": state.extras,
-  }
-
-
-def _named(tree) -> dict[str, Any]:
-  """{path in the tree: leaf}."""
-  name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
-  return {
-    name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
 
 
@@ -315,8 +321,13 @@ def _without_weights(config):
 
 def _state(detector, shape, dtype, arrays, folder) -> State:
   batch = {"x": jax.ShapeDtypeStruct((1, *shape), dtype)}
-  like = _parts(jax.eval_shape(detector.init, jax.random.key(0), batch))
-  expected = {n: (v.shape, v.dtype) for n, v in _named(like).items()}
+  # Any plan: the optimiser that asks for one is left out.
+  n = len(detector.phases)
+  plan = Plan(1, ends=tuple(range(1, n + 1)), steps_per_epoch=(1,) * n)
+  like = jax.eval_shape(
+    functools.partial(detector.init, plan=plan), jax.random.key(0), batch
+  )
+  expected = {n: (v.shape, v.dtype) for n, v in arrays_of(like).items()}
   found = {n: (v.shape, v.dtype) for n, v in arrays.items()}
   if found != expected:
     name = min(n for n in found | expected if found.get(n) != expected.get(n))
@@ -326,10 +337,11 @@ def _state(detector, shape, dtype, arrays, folder) -> State:
       "version that trained it."
     )
   whole = distributed.replicated(distributed.data_mesh())
-  leaves = [jax.device_put(arrays[name], whole) for name in expected]
-  parts = jax.tree.unflatten(jax.tree.structure(like), leaves)
   zero = jnp.zeros((), jnp.int32)
-  return State(zero, zero, jax.random.key(0), opt_state=None, **parts)
+  like = like.replace(
+    step=zero, phase=zero, key=jax.random.key(0), opt_state=None
+  )
+  return with_arrays(like, jax.device_put(arrays, whole))
 
 
 def _read(path):

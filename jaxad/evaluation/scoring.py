@@ -12,7 +12,12 @@ from jaxad import distributed
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Scores, State
 from jaxad.errors import InputError
-from jaxad.scorer import IN_FLIGHT, SCORING, checksum, example_keys
+from jaxad.image_scorer import (
+  IN_FLIGHT,
+  SCORING,
+  checksum,
+  example_keys,
+)
 
 
 class Scorer:
