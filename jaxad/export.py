@@ -3,9 +3,9 @@
 
     python -m jaxad.export --run runs/bottle --output bottle.jaxad
 
-The file holds the weights, the preprocessing, the threshold and the compiled
-form of the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs.
-`jaxad.load_scorer` reads it.
+The file holds the weights, the preprocessing, the threshold and the programs of
+the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs. In a batch of the
+size that the run has, they give its bits. `jaxad.load_scorer` reads it.
 """
 
 import argparse
@@ -133,17 +133,23 @@ def _programs(run):
   }
   # The faster forms of layers on a CPU are for shapes of numbers alone.
   sizes = {"whole": str(run.batch_size), "any": "batch"}
-  return {
-    f"{kind}/{name}": _exported(run, score[kind], kind == "maps", size)
-    for kind in score
-    for name, size in sizes.items()
-  }
+  found = {}
+  for kind, fn in score.items():
+    for name, size in sizes.items():
+      program, inputs = _traceable(run, fn, kind == "maps", size)
+      # One for all platforms would not everywhere give the bits of the run.
+      for platform in PLATFORMS:
+        found[f"{platform}/{kind}/{name}"] = _exported(
+          program, inputs, platform
+        )
+  return found
 
 
-def _exported(run, score, with_maps, size):
+def _traceable(run, score, with_maps, size):
+  """A function of (weights by name, x, checksums), and its abstract inputs."""
   key = jax.random.fold_in(run.key, SCORING)
-  arrays = trained.arrays_of(run.state)
 
+  @jax.jit
   def program(arrays, x, names):
     state = trained.with_arrays(run.state, arrays)
     scores = score(state, x, example_keys(key, names))
@@ -152,19 +158,22 @@ def _exported(run, score, with_maps, size):
       found["map"] = scores.map
     return found | {"image": scores.image}
 
-  shape = ",".join(map(str, (size, *run.shape)))
-  batch = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), run.dtype)
-  names = jax.ShapeDtypeStruct(batch.shape[:1], np.uint32)
-  found = jax.export.export(jax.jit(program), platforms=PLATFORMS)(
-    arrays, batch, names
-  )
-  inputs = [*sorted(arrays), scorer.X, scorer.NAMES]
+  shape = jax.export.symbolic_shape(",".join(map(str, (size, *run.shape))))
+  x = jax.ShapeDtypeStruct(shape, run.dtype)
+  names = jax.ShapeDtypeStruct(shape[:1], np.uint32)
+  return program, (trained.arrays_of(run.state), x, names)
+
+
+def _exported(program, inputs, platform):
+  """(what a scorer must know of a program, its module)."""
+  found = jax.export.export(program, platforms=[platform])(*inputs)
+  arrays, *_ = inputs
+  named = [*sorted(arrays), scorer.X, scorer.NAMES]
   outputs = sorted(jax.tree.unflatten(found.out_tree, found.out_avals))
   entry = lambda name, v: (name, v.dtype.name, ",".join(map(str, v.shape)))
+  kept = found.module_kept_var_idx
   described = {
-    "inputs": [
-      entry(inputs[i], found.in_avals[i]) for i in found.module_kept_var_idx
-    ],
+    "inputs": [entry(named[i], found.in_avals[i]) for i in kept],
     "outputs": [*map(entry, outputs, found.out_avals)],
     "convention": found.calling_convention_version,
   }

@@ -56,10 +56,6 @@ class Scorer(ImageScorer):
     self.threshold = metadata["threshold"]["value"]
     self.batch_size = metadata["batch_size"]
     self._arrays = arrays
-    self._programs = {
-      name: _Program(program, arrays[PROGRAM + name].tobytes(), metadata, path)
-      for name, program in metadata["programs"].items()
-    }
 
   def __call__(
     self,
@@ -73,14 +69,33 @@ class Scorer(ImageScorer):
   @functools.cached_property
   def _weights(self):
     """On the device."""
-    used = {n for p in self._programs.values() for n in p.weights}
-    return {name: jnp.asarray(self._arrays[name]) for name in used}
+    return {
+      name: jnp.asarray(value)
+      for name, value in self._arrays.items()
+      if not name.startswith(PROGRAM)
+    }
+
+  @functools.cache  # noqa: B019 (a scorer lives as long as its programs)
+  def _program(self, kind, size):
+    backend = jax.default_backend()
+    platform = {"gpu": "cuda"}.get(backend, backend)
+    if platform not in self.metadata["platforms"]:
+      raise InputError(
+        f"{self.path}: exported for {', '.join(self.metadata['platforms'])}, "
+        f"not for {platform}."
+      )
+    name = f"{platform}/{kind}/{size}"
+    described = self.metadata["programs"][name]
+    module = self._arrays[PROGRAM + name].tobytes()
+    made_by = self.metadata["versions"]["jax"]
+    return _Program(described, module, platform, f"{self.path}", made_by)
 
   def _dispatch(self, x, names, with_maps):
-    kind = "maps" if with_maps else "scores"
     # One program is for batches of the run's own size, as the run has it.
-    size = "whole" if len(x) == self.batch_size else "any"
-    program = self._programs[f"{kind}/{size}"]
+    program = self._program(
+      "maps" if with_maps else "scores",
+      "whole" if len(x) == self.batch_size else "any",
+    )
     return program({**self._weights, X: x, NAMES: names})
 
   def _fetch(self, scores):
@@ -101,15 +116,17 @@ class _Program:
     described: "inputs" and "outputs", each [name, dtype, shape], where the
       shape is text and may name the batch; and "convention", the version of
       the call.
-    module: StableHLO, for all platforms of the file.
-    metadata: of the file.
-    path: of it.
+    module: StableHLO.
+    platform: for which it was lowered.
+    path: of the file.
+    made_by: the version of jax.
   """
 
-  def __init__(self, described: dict, module: bytes, metadata: dict, path):
+  def __init__(
+    self, described: dict, module: bytes, platform: str, path: str, made_by: str
+  ):
     self._described, self._module = described, module
-    self._metadata, self._path = metadata, path
-    self.weights = {name for name, *_ in described["inputs"]} - {X, NAMES}
+    self._platform, self._path, self._made_by = platform, path, made_by
     self._compiled = {}
 
   def __call__(self, values: dict) -> dict:
@@ -129,9 +146,9 @@ class _Program:
     except Exception as error:  # of many types, by version
       reason = " ".join(str(error).split())
       raise InputError(
-        f"{self._path}: exported by jax {self._metadata['versions']['jax']} "
-        f"for {', '.join(self._metadata['platforms'])}; jax {jax.__version__} "
-        f"on {jax.default_backend()} cannot run it ({reason})."
+        f"{self._path}: jax {jax.__version__} cannot run what jax "
+        f"{self._made_by} exported ({reason}); install that version, or export "
+        "it again."
       ) from error
 
   def _exported(self):
@@ -151,8 +168,7 @@ class _Program:
     )
     nothing = lambda *_: tuple(jnp.zeros(*output) for output in outputs)
     export = jax.export.export(
-      jax.jit(nothing, keep_unused=True),
-      platforms=self._metadata["platforms"],
+      jax.jit(nothing, keep_unused=True), platforms=[self._platform]
     )
     found = dataclasses.replace(
       export(*(jax.ShapeDtypeStruct(*one) for one in inputs)),

@@ -26,7 +26,8 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("method", jaxad.METHODS)
-def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path):
+def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
+  monkeypatch.setattr("jaxad.export.PLATFORMS", ("cpu",))
   changes = {"test_rotations": "random"} if method == "differnet" else {}
   write_run(tmp_path / "run", method, **changes)
   run = jaxad.load(tmp_path / "run")
