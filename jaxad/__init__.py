@@ -1,64 +1,61 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""jaxad: deep anomaly detection in JAX and Flax, as pure functions."""
+"""jaxad: deep anomaly detection in JAX and Flax, as pure functions.
 
-from jaxad.detector import (
-  Detector,
-  Official,
-  Phase,
-  Plan,
-  Scores,
-  Search,
-  State,
-  Stream,
-)
-from jaxad.errors import InputError
-from jaxad.fit import Callback, fit, make_plan
-from jaxad.layers.augmentation import Augmentation
-from jaxad.losses import Criterion
-from jaxad.methods import (
-  METHODS,
-  devnet,
-  differnet,
-  dra,
-  flos,
-  ganomaly,
-  kdad,
-  mlep,
-  ocgan,
-  saoe,
-  skip_ganomaly,
-)
-from jaxad.networks.pyramid import Trunk
-from jaxad.optim import ClippedAdam
+The names below are imported when they are first used, so that `load_scorer`
+works where jax and NumPy alone are installed.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
 
-__all__ = [
-  "METHODS",
-  "Augmentation",
-  "Callback",
-  "ClippedAdam",
-  "Criterion",
-  "Detector",
-  "InputError",
-  "Official",
-  "Phase",
-  "Plan",
-  "Scores",
-  "Search",
-  "State",
-  "Stream",
-  "Trunk",
+_METHODS = (
   "devnet",
   "differnet",
   "dra",
-  "fit",
   "flos",
   "ganomaly",
   "kdad",
-  "make_plan",
   "mlep",
   "ocgan",
   "saoe",
   "skip_ganomaly",
-]
+)
+
+# {name: the module that it comes from}
+_NAMES = dict.fromkeys(("METHODS", *_METHODS), "jaxad.methods") | {
+  "Augmentation": "jaxad.layers.augmentation",
+  "Callback": "jaxad.loop",
+  "ClippedAdam": "jaxad.optim",
+  "Criterion": "jaxad.losses",
+  "Detector": "jaxad.detector",
+  "InputError": "jaxad.errors",
+  "Official": "jaxad.detector",
+  "Phase": "jaxad.detector",
+  "Plan": "jaxad.plan",
+  "Preprocess": "jaxad.preprocess",
+  "Run": "jaxad.trained",
+  "Scores": "jaxad.detector",
+  "Search": "jaxad.detector",
+  "State": "jaxad.detector",
+  "Stream": "jaxad.detector",
+  "Trunk": "jaxad.networks.pyramid",
+  "fit": "jaxad.loop",
+  "load": "jaxad.trained",
+  "load_scorer": "jaxad.scorer",
+  "make_plan": "jaxad.loop",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name):
+  if name not in _NAMES:
+    raise AttributeError(f"module 'jaxad' has no attribute {name!r}")
+  value = getattr(importlib.import_module(_NAMES[name]), name)
+  globals()[name] = value
+  return value
+
+
+def __dir__():
+  return sorted({*globals(), *__all__})

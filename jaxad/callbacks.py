@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from jaxad.checkpoints import Checkpoints
 from jaxad.detector import Plan, State
-from jaxad.fit import Callback, Diverged, Moment
+from jaxad.loop import Callback, Diverged, Moment
 
 
 class Interrupted(Exception):

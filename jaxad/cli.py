@@ -2,22 +2,25 @@
 """The command `jaxad`, also `python -m jaxad`.
 
     jaxad run --config differnet:folder --config.data.root=DIR
+    jaxad export --run DIR --output FILE
+    jaxad threshold --run DIR
     jaxad methods
     jaxad fields differnet
 
-A run is `jaxad/run.py`; the rest only reads what can be set.
+Each but the last two is a module of its own; those only read what can be set.
 """
 
 import argparse
 import contextlib
 import datetime
 import errno
+import importlib
 import inspect
 import pathlib
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jaxad
 from jaxad import fields
@@ -38,9 +41,10 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument("--version", action="version", version=version())
   parser.add_argument(
     "command",
-    choices=("run", "methods", "fields"),
-    help="run: train, evaluate and report one configuration; methods: list the "
-    "methods; fields METHOD: list all that can be set",
+    choices=("run", *_MODULES, *_LISTS),
+    help="run: train, evaluate and report one configuration; export: write a "
+    "trained run as one file; threshold: show or set the threshold of a run; "
+    "methods: list the methods; fields METHOD: list all that can be set",
   )
   parser.add_argument(
     "arguments", nargs=argparse.REMAINDER, help="of the command"
@@ -48,6 +52,9 @@ def main(argv: list[str] | None = None) -> int:
   args = parser.parse_args(argv)
   if args.command == "run":
     return run(args.arguments)
+  if args.command in _MODULES:
+    module = importlib.import_module(f"jaxad.{args.command}")
+    return module.main(args.arguments)
   try:
     lines = _LISTS[args.command](args.arguments)
     print("\n".join(lines))
@@ -71,7 +78,6 @@ def run(argv: list[str] | None = None) -> int:
 
 
 def _run(argv):
-  import jax
   from absl import logging
 
   from jaxad import callbacks
@@ -80,31 +86,56 @@ def _run(argv):
   # Orbax tells at length how long a save took, and why one failed.
   logging.set_verbosity(logging.FATAL)
   workdir = None
-  try:
+
+  def command(argv):
+    nonlocal workdir
     with _sigterm_as_interrupt():
       config, workdir, resume, seeds = parse(argv)
       if seeds:
         runs.run_seeds(config, seeds, workdir, resume)
       else:
         runs.run(config, workdir, resume)
+
+  try:
+    return guarded(command, argv, RUN_OUT_OF_MEMORY)
+  except (callbacks.Interrupted, KeyboardInterrupt):
+    print(_stopped(workdir), file=sys.stderr)
+    return INTERRUPTED
+
+
+OUT_OF_MEMORY = "not enough memory; lower --batch-size, where there is one."
+RUN_OUT_OF_MEMORY = (
+  "not enough memory; lower config.train.batch_size, config.eval.batch_size, "
+  "config.data.image_size or the sizes in config.detector."
+)
+
+
+def guarded(
+  command: Callable, argv: list[str] | None, out_of_memory: str = OUT_OF_MEMORY
+) -> int:
+  """Runs a command; what may be wrong outside of it becomes one line.
+
+  Args:
+    command: takes the arguments; raises `InputError`, or what the system does.
+    argv: its arguments.
+    out_of_memory: what to do where there is not enough.
+
+  Returns:
+    The exit code: 0, or 2 after an error.
+  """
+  import jax
+
+  try:
+    command(argv)
   except InputError as error:
     return _fail(error)
   except OSError as error:
     return _fail(_disk_trouble(error))
   except (MemoryError, jax.errors.JaxRuntimeError) as error:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-      return _fail(OUT_OF_MEMORY)
+      return _fail(out_of_memory)
     raise
-  except (callbacks.Interrupted, KeyboardInterrupt):
-    print(_stopped(workdir), file=sys.stderr)
-    return INTERRUPTED
   return 0
-
-
-OUT_OF_MEMORY = (
-  "not enough memory; lower config.train.batch_size, config.eval.batch_size, "
-  "config.data.image_size or the sizes in config.detector."
-)
 
 
 def _fail(message):
@@ -267,4 +298,5 @@ def _shown(value):
   return str(value)
 
 
+_MODULES = ("export", "threshold")
 _LISTS = {"methods": methods, "fields": list_fields}

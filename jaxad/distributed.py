@@ -45,6 +45,12 @@ def local_columns(n: int) -> slice:
   return slice(first, first + part)
 
 
+def rounded(batch_size: int) -> int:
+  """Up to a multiple of the devices, which they can share."""
+  devices = jax.device_count()
+  return -(-batch_size // devices) * devices
+
+
 def on_cpu() -> bool:
   """Whether XLA:CPU does the work."""
   return jax.default_backend() == "cpu"

@@ -13,7 +13,7 @@ import time
 
 import jax
 
-from jaxad import callbacks, checks, data, features, splits
+from jaxad import callbacks, checks, data, features, splits, trained
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.fingerprint import rows
 from jaxad.errors import InputError, under
@@ -22,7 +22,7 @@ from jaxad.evaluation.epochs import OfficialProtocol, TestAuroc
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer, official_scores
 from jaxad.evaluation.thresholds import threshold
-from jaxad.fit import Diverged, fit, make_plan
+from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report.pictures import write_pictures
 from jaxad.report.tables import results_table, write_json
@@ -153,14 +153,11 @@ def _run(config, detector, folder, images):
   if with_maps and not in_one_pass:  # features have no pixels
     pixels = scorer.scores(state, images.data.test, with_maps=True)
     scores = scores._replace(map=pixels.map)
+  normal = scorer.scores(state, inputs.normal).image
   found = Evaluation(
     images.data.test,
     scores,
-    threshold(
-      scorer.scores(state, inputs.normal).image,
-      config.eval.threshold,
-      config.eval.threshold_value,
-    ),
+    threshold(normal, config.eval.threshold, config.eval.threshold_value),
     data.seen_kinds(images.data.train),
     (inputs.data.train.x, inputs.data.test.x)
     if config.eval.nearest_neighbour
@@ -174,14 +171,27 @@ def _run(config, detector, folder, images):
   write_pictures(
     workdir, found, sheet_maps if config.eval.maps != "none" else None
   )
+  source = "held-out images" if images.held_out else "training images"
+  # A threshold that was set since stays when a finished run is resumed.
+  if not (workdir / trained.DESCRIPTION).exists():
+    trained.save(
+      workdir,
+      config=config.to_dict(),
+      state=state,
+      preprocess=images.preprocess,
+      normal=images.normal,
+      scores=normal,
+      threshold=found.threshold,
+      source=source,
+      key=score_key,
+      fingerprint=results["fingerprint"],
+    )
   results |= {
     "n_train": len(images.data.train.label),
     "n_train_anomalies": int((images.data.train.label == 1).sum()),
     "n_test": len(images.data.test.label),
     "n_threshold": len(images.normal.label),
-    "threshold_from": (
-      "held-out images" if images.held_out else "training images"
-    ),
+    "threshold_from": source,
     "threshold_rule": config.eval.threshold,
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds,

@@ -29,7 +29,7 @@ from jaxad.feed import as_dataset
 from jaxad.seeding import generator
 
 # The name of the package's attribute is that of the function.
-loop = importlib.import_module("jaxad.fit")
+loop = importlib.import_module("jaxad.loop")
 
 DIM, N, BATCH = 3, 10, 4
 # Three batches an epoch, the last of two rows. The first phase ends at step 10,

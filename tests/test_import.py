@@ -97,7 +97,7 @@ def test_training_and_scoring_need_no_tensorflow():
 
 @pytest.mark.parametrize(
   "module",
-  ["data", "data.pipeline", "fit", "feed", "evaluation.scoring", "cli"],
+  ["data", "data.pipeline", "loop", "feed", "evaluation.scoring", "cli"],
 )
 def test_tensorflow_waits_until_data_are_asked_for(module):
   code = (

@@ -7,7 +7,6 @@ imported; that takes seconds and happens inside `load` where a set is prepared.
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -73,17 +72,6 @@ class Examples:
     """[N, h, w, C], to show the examples by."""
     return self.x if self.tiles is None else self.tiles.pictures
 
-  def row_ids(self) -> Sequence[str]:
-    """Names of the rows of `x`: of the examples, or of their tiles."""
-    if self.tiles is None:
-      return self.id
-    counts = np.diff(self.tiles.cuts)
-    return [
-      f"{name}#{k}"
-      for name, count in zip(self.id, counts, strict=True)
-      for k in range(count)
-    ]
-
   def take(self, rows: np.ndarray) -> "Examples":
     """The examples of these rows, [k] int, in this order."""
     rows = np.asarray(rows, int)
@@ -135,12 +123,12 @@ class Examples:
     if tiles is None:
       return self
     image = np.repeat(np.arange(len(self.id)), np.diff(tiles.cuts))
-    ids = self.row_ids()
+    number = np.arange(len(image)) - tiles.cuts[image]
     kept = np.flatnonzero((self.label[image] != 1) | tiles.defective)
     return Examples(
       x=part(self.x, kept),
       label=self.label[image[kept]],
-      id=tuple(ids[k] for k in kept),
+      id=tuple(f"{self.id[image[k]]}#{number[k]}" for k in kept),
       kind=tuple(self.kind[image[k]] for k in kept),
       mask=None,
     )

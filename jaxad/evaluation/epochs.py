@@ -16,7 +16,7 @@ from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, State
 from jaxad.evaluation.metrics import image_auroc
-from jaxad.fit import Moment
+from jaxad.loop import Moment
 from jaxad.report import tables
 
 Score = Callable[[State], np.ndarray]

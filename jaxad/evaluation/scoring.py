@@ -3,7 +3,6 @@
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable
 
 import jax
@@ -13,10 +12,13 @@ from jaxad import distributed
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Scores, State
 from jaxad.errors import InputError
+from jaxad.image_scorer import (
+  IN_FLIGHT,
+  SCORING,
+  checksum,
+  example_keys,
+)
 from jaxad.resize import resized
-
-# Batches on their way at a time; what is on the devices is bounded by it.
-IN_FLIGHT = 2
 
 
 class Scorer:
@@ -33,8 +35,7 @@ class Scorer:
 
   def __init__(self, detector: Detector, batch_size: int, key: jax.Array):
     self._detector, self.key = detector, key
-    devices = jax.device_count()
-    self._batch_size = -(-batch_size // devices) * devices
+    self._batch_size = distributed.rounded(batch_size)
     self._mesh = distributed.data_mesh()
 
   def scores(
@@ -50,19 +51,27 @@ class Scorer:
     Returns:
       `Scores` of NumPy arrays; `image` is [N] float32.
     """
-    finish = self._detector.finish
-    # The host's part of a score may need the map.
-    mapped = with_maps or finish is not None
-    if self._detector.search is not None and distributed.on_cpu():
-      score = self._searching(mapped)
-    else:
-      score = self._scoring(mapped)
-    scores = self._over_batches(score, state, examples)
-    if finish is not None:
-      scores = _finished(finish, scores)
+    scores = self._over_batches(self._program(with_maps), state, examples)
+    scores = self._finished(scores)
     if not with_maps:
       scores = scores._replace(map=None)
     return scores if examples.tiles is None else _of_images(scores, examples)
+
+  def dispatch(self, state: State, x, names, with_maps: bool = False) -> Scores:
+    """Scores one batch and does not wait for it; see `fetch`.
+
+    Args:
+      state: of the detector.
+      x: [B, ...] images, B a multiple of the devices.
+      names: uint32 [B], the checksums of their ids.
+      with_maps: as in `scores`.
+    """
+    key = jax.random.fold_in(self.key, SCORING)
+    return self._sent(self._program(with_maps), state, x, names, key)
+
+  def fetch(self, scores: Scores) -> Scores:
+    """What `dispatch` began, as NumPy arrays."""
+    return self._finished(jax.device_get(scores))
 
   def embed(
     self, state: State, examples: Examples, views: int | None = None
@@ -131,16 +140,41 @@ class Scorer:
     embed = functools.partial(self._detector.embed, train=train)
     return jax.jit(embed, out_shardings=self._whole)
 
+  def _program(self, with_maps):
+    """`(state, x, keys) -> Scores`, with a map where the host needs it too."""
+    mapped = with_maps or self._detector.finish is not None
+    if self._detector.search is not None and distributed.on_cpu():
+      return self._searching(mapped)
+    return self._scoring(mapped)
+
+  def _finished(self, scores):
+    """The host's part, example by example."""
+    finish = self._detector.finish
+    if finish is None:
+      return scores
+    each = [
+      finish(jax.tree.map(lambda v, i=i: v[i], scores))
+      for i in range(len(scores.image))
+    ]
+    return jax.tree.map(lambda *parts: np.float32(np.stack(parts)), *each)
+
+  def _sent(self, fn, state, x, names, key):
+    """`fn(state, x, keys)` of this process's rows of a batch."""
+    sharding = distributed.divided(self._mesh)
+    x, names = (distributed.put(sharding, value) for value in (x, names))
+    return fn(state, x, _example_keys(key, names))
+
   def _over_batches(
-    self, fn: Callable, state, examples: Examples, number: int = 0
+    self, fn: Callable, state, examples: Examples, number: int = SCORING
   ):
     """Applies `fn(state, x, keys)`; a pytree of [N, ...] NumPy arrays.
 
-    Keys differ by their number: 0 is for scoring, in pixels or in features.
+    Keys differ by their number.
     """
     key = jax.random.fold_in(self.key, number)
-    names = np.uint32([_checksum(name) for name in examples.row_ids()])
-    sharding = distributed.divided(self._mesh)
+    names = np.uint32([checksum(name) for name in examples.id])
+    if examples.tiles is not None:
+      names = np.repeat(names, np.diff(examples.tiles.cuts))
     columns = distributed.local_columns(self._batch_size)
     n, waiting, done = len(examples.x), [], []
     if not n:
@@ -148,19 +182,15 @@ class Scorer:
     for first in range(0, n, self._batch_size):
       rows = np.arange(first, first + self._batch_size)
       rows = np.where(rows < n, rows, first)[columns]
-      x, name = (
-        distributed.put(sharding, value[rows]) for value in (examples.x, names)
-      )
-      waiting.append(fn(state, x, _example_keys(key, name)))
+      batch = examples.x[rows], names[rows]
+      waiting.append(self._sent(fn, state, *batch, key))
       if len(waiting) > IN_FLIGHT:
         done.append(jax.device_get(waiting.pop(0)))
     done += jax.device_get(waiting)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *done)
 
 
-def _checksum(name):
-  """Of an id; file names need not be valid UTF-8."""
-  return zlib.crc32(name.encode(errors="surrogateescape"))
+_example_keys = jax.jit(example_keys)
 
 
 def _of_images(scores, examples):
@@ -181,21 +211,6 @@ def _of_images(scores, examples):
   return found._replace(
     map=np.stack([resized(whole, size) for whole in stitched])
   )
-
-
-def _finished(finish, scores):
-  """The host's part, example by example."""
-  each = [
-    finish(jax.tree.map(lambda v, i=i: v[i], scores))
-    for i in range(len(scores.image))
-  ]
-  return jax.tree.map(lambda *parts: np.float32(np.stack(parts)), *each)
-
-
-@jax.jit
-def _example_keys(key, names):
-  """[B] keys of examples, from the checksums of their ids."""
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, names)
 
 
 def official_scores(

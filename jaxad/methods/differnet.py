@@ -45,6 +45,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.coupling import CLAMP_CONSTANTS, OUTPUT_LIMIT, Flow
+from jaxad.layers.cpu import concrete, on_cpu
 from jaxad.layers.jitter import color_jitter, draw_jitter
 from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
 from jaxad.networks.pyramid import check_images, pyramid
@@ -88,7 +89,7 @@ def pooled_features(trunk, variables, x, n_scales, dtype=jnp.float32):
     y = map_chunks(pooled, x, CPU_IMAGES_AT_ONCE)
     return y.reshape(x.shape[0], -1)
 
-  return jax.lax.platform_dependent(x, cpu=in_chunks, default=pooled)
+  return on_cpu(in_chunks, pooled, x)
 
 
 def negative_log_likelihood(z: jax.Array, logdet: jax.Array) -> jax.Array:
@@ -243,7 +244,8 @@ def differnet(
 
   def over_rotations(fn, x, degrees):
     """Stacks fn(x, piece of degrees [B, t]) over the pieces of [B, T]."""
-    at_once = max(1, views_at_once // x.shape[0])
+    # Where the batch is symbolic, it is one by one anyway.
+    at_once = max(1, views_at_once // x.shape[0]) if concrete(x) else 1
     return map_chunks(lambda d: fn(x, d.T), degrees.T, at_once)
 
   # Training.

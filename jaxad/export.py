@@ -1,0 +1,184 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""A trained run as one file that scores images with jax and NumPy alone.
+
+    python -m jaxad.export --run runs/bottle --output bottle.jaxad
+
+The file holds the weights, the preprocessing, the threshold and the programs of
+the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs. In a batch of the
+size that the run has, they give its bits. `jaxad.load_scorer` reads it.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import pathlib
+import sys
+
+import jax
+import jax.export
+import numpy as np
+
+import jaxad
+from jaxad import scorer, tensor_file, trained
+from jaxad.errors import InputError
+from jaxad.image_scorer import SCORING, example_keys
+from jaxad.report import tables
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def main(argv: list[str] | None = None) -> int:
+  """The command `python -m jaxad.export`; returns the exit code."""
+  from jaxad import cli  # imports this module in turn
+
+  return cli.guarded(_command, argv)
+
+
+def _command(argv):
+  parser = argparse.ArgumentParser(
+    prog="jaxad export",
+    description="Write a trained run as one file for jaxad.load_scorer.",
+    allow_abbrev=False,
+  )
+  parser.add_argument(
+    "--run",
+    required=True,
+    type=pathlib.Path,
+    metavar="DIR",
+    help="folder of a finished run",
+  )
+  parser.add_argument(
+    "--output",
+    required=True,
+    type=pathlib.Path,
+    metavar="FILE",
+    help="what to write; one that exists is replaced only if it is a scorer of "
+    "the same run",
+  )
+  args = parser.parse_args(argv)
+  run = trained.load(args.run)
+  export(run, args.output)
+  size = args.output.stat().st_size / 2**20
+  print(f"{args.output}: {size:.1f} MiB, threshold {run.threshold:.6g}")
+
+
+def export(run: trained.Run, path: str | pathlib.Path) -> None:
+  """Writes a run as a file for `jaxad.load_scorer`.
+
+  Args:
+    run: from `jaxad.load`.
+    path: of the file. One that exists is replaced if it is a scorer of the same
+      run, with another threshold perhaps.
+
+  Raises:
+    InputError: there is something else, or the method scores in part outside
+      compiled programs.
+  """
+  path = pathlib.Path(path)
+  _check_replaceable(run, path)
+  with run.precision():
+    programs = _programs(run)
+  described = run.description
+  kept = ("method", "config", "preprocess", "example", "batch_size", "key")
+  kept += ("threshold", "weights_sha256", "fingerprint")
+  metadata = {name: described[name] for name in kept} | {
+    "format": scorer.FORMAT,
+    "platforms": PLATFORMS,
+    "programs": {name: text for name, (text, _) in programs.items()},
+    "versions": {
+      "jaxad": jaxad.__version__,
+      "jax": jax.__version__,
+      "jaxlib": importlib.metadata.version("jaxlib"),
+    },
+  }
+  used = {name for text, _ in programs.values() for name, *_ in text["inputs"]}
+  arrays = {
+    name: np.asarray(value)
+    for name, value in trained.arrays_of(run.state).items()
+    if name in used
+  }
+  for name, (_, module) in programs.items():
+    arrays[scorer.PROGRAM + name] = np.frombuffer(module, np.uint8)
+  strings = {scorer.METADATA: json.dumps(metadata)}
+  digest = scorer.digest(tensor_file.packed(arrays, strings))
+  with tables.replacing(path, "wb") as file:
+    file.write(tensor_file.packed(arrays, strings | {scorer.DIGEST: digest}))
+
+
+def _check_replaceable(run, path):
+  if not path.exists():
+    return
+  try:
+    metadata, _ = scorer.read_scorer(path.read_bytes(), path)
+    same = metadata["weights_sha256"] == run.description["weights_sha256"]
+  except (InputError, OSError):
+    same = False
+  if not same:
+    raise InputError(
+      f"--output {path}: it exists, and is no scorer of {run.path}; choose "
+      "another name, or remove it."
+    )
+
+
+def _programs(run):
+  """{name: (what is known of it, its module)}, see `scorer.Scorer`."""
+  if run.detector.finish is not None:
+    raise InputError(
+      f"{run.method}: the method ends its scores on the host, where no "
+      "exported program runs."
+    )
+  score = {
+    "scores": run.detector.score,
+    "maps": run.detector.localize or run.detector.score,
+  }
+  # The faster forms of layers on a CPU are for shapes of numbers alone.
+  sizes = {"whole": str(run.batch_size), "any": "batch"}
+  found = {}
+  for kind, fn in score.items():
+    for name, size in sizes.items():
+      program, inputs = _traceable(run, fn, kind == "maps", size)
+      # One for all platforms would not everywhere give the bits of the run.
+      for platform in PLATFORMS:
+        found[f"{platform}/{kind}/{name}"] = _exported(
+          program, inputs, platform
+        )
+  return found
+
+
+def _traceable(run, score, with_maps, size):
+  """A function of (weights by name, x, checksums), and its abstract inputs."""
+  key = jax.random.fold_in(run.key, SCORING)
+
+  @jax.jit
+  def program(arrays, x, names):
+    state = trained.with_arrays(run.state, arrays)
+    scores = score(state, x, example_keys(key, names))
+    found = {f"parts/{name}": part for name, part in scores.parts.items()}
+    if with_maps and scores.map is not None:
+      found["map"] = scores.map
+    return found | {"image": scores.image}
+
+  shape = jax.export.symbolic_shape(",".join(map(str, (size, *run.shape))))
+  x = jax.ShapeDtypeStruct(shape, run.dtype)
+  names = jax.ShapeDtypeStruct(shape[:1], np.uint32)
+  return program, (trained.arrays_of(run.state), x, names)
+
+
+def _exported(program, inputs, platform):
+  """(what a scorer must know of a program, its module)."""
+  found = jax.export.export(program, platforms=[platform])(*inputs)
+  arrays, *_ = inputs
+  named = [*sorted(arrays), scorer.X, scorer.NAMES]
+  outputs = sorted(jax.tree.unflatten(found.out_tree, found.out_avals))
+  entry = lambda name, v: (name, v.dtype.name, ",".join(map(str, v.shape)))
+  kept = found.module_kept_var_idx
+  described = {
+    "inputs": [entry(named[i], found.in_avals[i]) for i in kept],
+    "outputs": [*map(entry, outputs, found.out_avals)],
+    "convention": found.calling_convention_version,
+  }
+  return described, found.mlir_module_serialized
+
+
+if __name__ == "__main__":
+  sys.exit(main())

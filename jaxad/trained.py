@@ -1,0 +1,370 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""A trained run as two files, and what can be done with it.
+
+    run = jaxad.load("runs/bottle")
+    run.score(images).image, run.predict(images), run.threshold
+
+`model.safetensors` holds the arrays that scoring needs, `model.json` all else:
+configuration, preprocessing, threshold and the scores that it comes from. Both
+are checked against their digests when they are read, and neither the data nor
+the weights file of the trunk is needed again.
+"""
+
+import contextlib
+import functools
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+import jaxad
+from jaxad import config as configs
+from jaxad import data, distributed, tensor_file
+from jaxad.data.examples import Dataset, Examples
+from jaxad.detector import Detector, State
+from jaxad.errors import InputError
+from jaxad.evaluation import evaluators
+from jaxad.evaluation.evaluators import Evaluation
+from jaxad.evaluation.scoring import Scorer
+from jaxad.image_scorer import ImageScorer
+from jaxad.plan import Plan
+from jaxad.preprocess import Preprocess
+from jaxad.report import tables
+
+FORMAT = 1
+DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+
+# Images whose brightness is computed at once.
+_AT_ONCE = 64
+
+
+class Normal(NamedTuple):
+  """The normal images that the threshold comes from.
+
+  Attributes:
+    id: of each.
+    score: float64 [N].
+    brightness: float64 [N], the mean of the uint8 pixels that the detector saw;
+      None for rows of features.
+  """
+
+  id: tuple[str, ...]
+  score: np.ndarray
+  brightness: np.ndarray | None
+
+
+class Run(ImageScorer):
+  """A trained run; `load` makes it.
+
+  Attributes:
+    path: its folder.
+    method: a key of `METHODS`.
+    config: all its fields, a nested dict.
+    detector: of the configuration.
+    state: of the detector, as it was reported; without an optimiser.
+    key: typed PRNG key, from which and an id comes what is drawn for an image.
+    threshold_rule: (rule, value or None), see `jaxad.evaluation.thresholds`.
+    threshold_source: "held-out images" or "training images".
+    normal: the images that the threshold comes from.
+    description: all that stands in `model.json`.
+  """
+
+  def __init__(self, path: pathlib.Path, description: dict, state_of):
+    self.path, self.description = path, description
+    self.method = description["method"]
+    self.config = _tuples(description["config"])
+    seen = description["example"]
+    self.shape, self.dtype = tuple(seen["shape"]), np.dtype(seen["dtype"])
+    plain = description["preprocess"]
+    self.preprocess = None if plain is None else Preprocess.from_json(plain)
+    self.batch_size = description["batch_size"]
+    self.key = jax.random.wrap_key_data(np.uint32(description["key"]))
+    threshold, normal = description["threshold"], description["normal"]
+    self.threshold = threshold["value"]
+    self.threshold_rule = threshold["rule"], threshold["rule_value"]
+    self.threshold_source = threshold["source"]
+    optional = lambda v: None if v is None else np.float64(v)
+    self.normal = Normal(
+      tuple(normal["id"]),
+      np.float64(normal["score"]),
+      optional(normal["brightness"]),
+    )
+    self.detector = _detector(self.config)
+    self.state = state_of(self.detector, self.shape, self.dtype)
+
+  @functools.cached_property
+  def scorer(self) -> Scorer:
+    """Scores examples as the run did."""
+    return Scorer(self.detector, self.batch_size, self.key)
+
+  def precision(self) -> contextlib.AbstractContextManager:
+    """In which float32 matrices are multiplied as the run did."""
+    return jax.default_matmul_precision(
+      self.config["train"]["matmul_precision"]
+    )
+
+  def evaluate(self, dataset: Dataset | Examples) -> dict:
+    """The figures of `results.json` on other data, at this threshold.
+
+    Args:
+      dataset: its test is scored; images as the detector sees them, see
+        `jaxad.data.load`.
+
+    Raises:
+      InputError: they are not of the shape that it sees.
+    """
+    given = isinstance(dataset, Dataset)
+    test = dataset.test if given else dataset
+    if tuple(test.x.shape[1:]) != self.shape:
+      raise InputError(
+        f"examples of shape {list(test.x.shape[1:])}: the run in {self.path} "
+        f"takes {list(self.shape)}."
+      )
+    with self.precision():
+      scores = self.scorer.scores(self.state, test, test.mask is not None)
+    kinds = data.seen_kinds(dataset.train) if given else ()
+    found = Evaluation(test, scores, self.threshold, kinds)
+    figures = {}
+    for evaluate in evaluators.ALWAYS:
+      figures |= evaluate(found)
+    return figures | {"n_test": len(test.label)}
+
+  def _rounded(self, batch_size):
+    return distributed.rounded(batch_size)
+
+  def _dispatch(self, x, names, with_maps):
+    with self.precision():
+      return self.scorer.dispatch(self.state, x, names, with_maps)
+
+  def _fetch(self, scores):
+    return self.scorer.fetch(scores)._asdict()
+
+
+def load(folder: str | pathlib.Path) -> Run:
+  """Reads a trained run.
+
+  Raises:
+    InputError: there is none, a file is damaged, or it was written by a newer
+      version.
+  """
+  folder = pathlib.Path(folder)
+  described = read_description(folder)
+
+  def state_of(detector, shape, dtype):
+    blob = _read(folder / WEIGHTS)
+    if tensor_file.sha256(blob) != described["weights_sha256"]:
+      raise InputError(
+        f"{folder / WEIGHTS}: it is damaged, or not of this run; take a whole "
+        "copy of the folder."
+      )
+    arrays, _ = tensor_file.unpacked(blob, folder / WEIGHTS)
+    return _state(detector, shape, dtype, arrays, folder)
+
+  return Run(folder, described, state_of)
+
+
+def read_description(folder: pathlib.Path) -> dict:
+  """What stands in `model.json`.
+
+  Raises:
+    InputError: there is none, it is damaged, or of a newer version.
+  """
+  path = folder / DESCRIPTION
+  try:
+    found = json.loads(_read(path))
+    if not isinstance(found, dict):
+      raise ValueError
+    newer = type(found["format"]) is int and found["format"] > FORMAT
+    digest = found.pop("digest")
+    whole = tensor_file.sha256(tensor_file.canonical(found)) == digest
+  except (ValueError, LookupError, RecursionError) as error:
+    raise InputError(f"{path}: {_DAMAGED}") from error
+  if newer:
+    raise InputError(
+      f"{path}: of format {found['format']}, which this jaxad "
+      f"({jaxad.__version__}) does not know; install a newer one."
+    )
+  if not whole:
+    raise InputError(f"{path}: {_DAMAGED}")
+  return found
+
+
+_DAMAGED = "it is damaged; take a whole copy of the folder."
+
+
+def write_description(folder: pathlib.Path, described: Mapping) -> None:
+  """Writes `model.json` with its digest."""
+  # As it will be read.
+  plain = json.loads(tensor_file.canonical(described))
+  digest = tensor_file.sha256(tensor_file.canonical(plain))
+  tables.write_json(folder / DESCRIPTION, plain | {"digest": digest})
+
+
+def save(
+  folder: pathlib.Path,
+  *,
+  config: Mapping,
+  state: State,
+  preprocess: Preprocess | None,
+  normal: Examples,
+  scores: np.ndarray,
+  threshold: float,
+  source: str,
+  key: jax.Array,
+  fingerprint: Mapping,
+) -> None:
+  """Writes a trained run.
+
+  Args:
+    folder: of the run.
+    config: all fields, a nested dict.
+    state: that is reported.
+    preprocess: of the data; None where they are no images.
+    normal: examples that the threshold comes from.
+    scores: of them, [N] float32.
+    threshold: the number itself.
+    source: where these examples come from.
+    key: of the scorer.
+    fingerprint: of the data and the weights file.
+  """
+  arrays = {name: np.asarray(v) for name, v in arrays_of(state).items()}
+  blob = tensor_file.packed(arrays, {"format": str(FORMAT)})
+  with tables.replacing(folder / WEIGHTS, "wb") as file:
+    file.write(blob)
+  described = {
+    "format": FORMAT,
+    "jaxad": jaxad.__version__,
+    "method": config["method"],
+    "config": config,
+    "preprocess": None if preprocess is None else preprocess.to_json(),
+    "example": {
+      "shape": list(normal.x.shape[1:]),
+      "dtype": np.dtype(normal.x.dtype).name,
+    },
+    "batch_size": config["eval"]["batch_size"],
+    "key": jax.random.key_data(key).tolist(),
+    "threshold": {
+      "value": threshold,
+      "rule": config["eval"]["threshold"],
+      "rule_value": config["eval"]["threshold_value"],
+      "source": source,
+    },
+    "normal": {
+      "id": list(normal.id),
+      "score": np.float64(scores).tolist(),
+      "brightness": None if preprocess is None else _brightness(normal),
+    },
+    "weights_sha256": tensor_file.sha256(blob),
+    "fingerprint": fingerprint,
+  }
+  write_description(folder, described)
+
+
+def _brightness(examples):
+  """The mean of each image's pixels, over all of its tiles."""
+  x, means = examples.x, []
+  for first in range(0, len(x), _AT_ONCE):
+    part = x[np.arange(first, min(first + _AT_ONCE, len(x)))]
+    means += part.mean(tuple(range(1, part.ndim)), dtype=float).tolist()
+  if examples.tiles is not None:
+    parts = np.split(np.array(means), examples.tiles.cuts[1:-1])
+    means = [float(part.mean()) for part in parts]
+  return means
+
+
+def arrays_of(state: State) -> dict[str, Any]:
+  """What scoring needs of a state, by the paths in it."""
+  name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+  leaves = jax.tree_util.tree_leaves_with_path(_parts(state))
+  return {name(path): leaf for path, leaf in leaves}
+
+
+def with_arrays(state: State, arrays: Mapping[str, Any]) -> State:
+  """A state like this one, of other arrays; the inverse of `arrays_of`."""
+  leaves = [arrays[name] for name in arrays_of(state)]
+  structure = jax.tree.structure(_parts(state))
+  return state.replace(**jax.tree.unflatten(structure, leaves))
+
+
+def _parts(state):
+  return {
+    "params": state.params,
+    "collections": state.collections,
+    "extras": state.extras,
+  }
+
+
+def _detector(config) -> Detector:
+  """Of a configuration; the trunk's weights come from the run itself."""
+  try:
+    return configs.build_detector(ConfigDict(_without_weights(config)))
+  except (InputError, LookupError, TypeError) as error:
+    raise InputError(
+      f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
+      f"configuration ({error}); install the version that trained it."
+    ) from error
+
+
+def _without_weights(config):
+  """The configuration of the same networks, with no file of weights."""
+
+  def random(node):
+    if not isinstance(node, Mapping):
+      return node
+    node = {name: random(value) for name, value in node.items()}
+    return node | {"weights": "random"} if "weights" in node else node
+
+  return {**config, "detector": random(config["detector"])}
+
+
+def _state(detector, shape, dtype, arrays, folder) -> State:
+  batch = {"x": jax.ShapeDtypeStruct((1, *shape), dtype)}
+  # Any plan: the optimiser that asks for one is left out.
+  n = len(detector.phases)
+  plan = Plan(1, ends=tuple(range(1, n + 1)), steps_per_epoch=(1,) * n)
+  like = jax.eval_shape(
+    functools.partial(detector.init, plan=plan), jax.random.key(0), batch
+  )
+  expected = {n: (v.shape, v.dtype) for n, v in arrays_of(like).items()}
+  found = {n: (v.shape, v.dtype) for n, v in arrays.items()}
+  if found != expected:
+    name = min(n for n in found | expected if found.get(n) != expected.get(n))
+    raise InputError(
+      f"{folder / WEIGHTS}: {name} is not what this jaxad "
+      f"({jaxad.__version__}) expects of the configuration; install the "
+      "version that trained it."
+    )
+  whole = distributed.replicated(distributed.data_mesh())
+  zero = jnp.zeros((), jnp.int32)
+  like = like.replace(
+    step=zero, phase=zero, key=jax.random.key(0), opt_state=None
+  )
+  return with_arrays(like, jax.device_put(arrays, whole))
+
+
+def _read(path):
+  try:
+    return path.read_bytes()
+  except FileNotFoundError as error:
+    raise InputError(
+      f"{path}: no such file; name the folder of a finished run. One of an "
+      "older jaxad gets it by --resume."
+    ) from error
+  except OSError as error:
+    raise InputError(
+      f"{path}: it cannot be read ({error.strerror})."
+    ) from error
+
+
+def _tuples(value):
+  """A configuration, which has no lists, from JSON, which has no tuples."""
+  if isinstance(value, list):
+    return tuple(map(_tuples, value))
+  if isinstance(value, dict):
+    return {name: _tuples(part) for name, part in value.items()}
+  return value
