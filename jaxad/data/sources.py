@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from jaxad.data import (
   folder,
   images,
   magnetic_tile,
+  manifest,
   one_class,
   open_set,
   textures,
@@ -41,6 +43,7 @@ class Request:
   seed: int
   unreadable: str
   test_fraction: float
+  normal: str | tuple[str, ...] | None
   n_train: int
   n_test_good: int
   n_test_defect: int
@@ -58,6 +61,7 @@ def load(
   seed: open_set.Seed = 0,
   unreadable: Literal["error", "skip"] = "error",
   test_fraction: Annotated[float, Range(0, 0.99, above=True)] = 0.2,
+  normal: str | tuple[str, ...] | None = None,
   n_train: Count = 120,
   n_test_good: CountOrZero = 40,
   n_test_defect: CountOrZero = 80,
@@ -83,18 +87,23 @@ def load(
       of mvtec_ad, a folder below the root of folder, or the number or name of
       a class of digits, mnist, fashion_mnist and cifar10.
     root: where the images are; not used by textures and digits. Without it,
-      mnist, fashion_mnist and cifar10 are downloaded once.
+      mnist, fashion_mnist and cifar10 are downloaded once. Of folder also a
+      list of images, see `jaxad.data.manifest`.
     protocol: who is normal, trained on and tested in digits, mnist,
       fashion_mnist and cifar10: one of `one_class.PROTOCOLS`; else not used.
     image_size: side of the images in pixels, or two equal ones.
     channels: 1 (grey) or 3 (RGB); None is as published for digits, mnist,
       fashion_mnist (1) and cifar10 (3), and else 3.
-    seed: of the data alone: the textures, which good images a plain folder
-      holds out, and the protocol leave_one_out_80_20. The seed of a run changes
-      no split.
+    seed: of the data alone: the textures, which good images a folder without a
+      test holds out, and the protocol leave_one_out_80_20. The seed of a run
+      changes no split.
     unreadable: "error", or "skip" to go on without unreadable images. A file
       of digits, mnist, fashion_mnist or cifar10 is always an error.
-    test_fraction: share of the good images that a plain folder holds out.
+    test_fraction: share of the good images that are held out of a folder or
+      list without a test.
+    normal: folder only: the names of the folders of normal images, with commas
+      between them, or as a tuple; None for the usual words, as good, ok and
+      normal.
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
     n_test_defect: textures only: images of the test with a defect.
@@ -123,6 +132,7 @@ def load(
     seed=seed,
     unreadable=unreadable,
     test_fraction=test_fraction,
+    normal=normal,
     n_train=n_train,
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
@@ -170,7 +180,7 @@ def _textures(request):
 
 
 def _folder(request):
-  root = _root(request, "a folder of images")
+  root = _root(request, "a folder of images", or_file=True)
   if request.subset is not None:
     root = root / request.subset
     if not root.is_dir():
@@ -179,10 +189,15 @@ def _folder(request):
         "expected the name of a folder in the root",
         "subset",
       )
-  items = folder.scan(
-    root, seed=request.seed, test_fraction=request.test_fraction
+  scan = manifest.scan if root.is_file() else folder.scan
+  found = scan(
+    root,
+    seed=request.seed,
+    test_fraction=request.test_fraction,
+    normal=request.normal,
   )
-  return _read(items, request)
+  print(*found.lines, sep="\n", file=sys.stderr)
+  return _read(list(found.items), request)
 
 
 def _mvtec_ad(request):
@@ -282,10 +297,10 @@ def _builders():
   return builders
 
 
-def _root(request, expected):
+def _root(request, expected, or_file=False):
   if request.root is None:
     raise InputError(f"root=None: expected {expected}", "root")
-  if not request.root.is_dir():
+  if not (request.root.is_dir() or or_file and request.root.is_file()):
     raise InputError(
       f"root={request.root}: no such folder; expected {expected}", "root"
     )
