@@ -407,6 +407,15 @@ def test_a_name_that_only_looks_like_that_of_a_mask(tmp_path):
   assert labels(found)["bad/left_gt.png"] == ("test", "bad")
 
 
+def test_two_files_of_one_name_may_be_image_and_mask(tmp_path):
+  make(tmp_path, *numbered("good", 3), "cut/0.jpg", "cut/0.png")
+  message = error(tmp_path)
+  assert "cut/0.jpg and 0.png share a name" in message
+  assert "call it 0_mask.png" in message
+  (tmp_path / "cut" / "0.png").rename(tmp_path / "cut" / "0_mask.png")
+  assert len(folder.scan(tmp_path).items) == 4
+
+
 def test_a_mask_mirrors_the_folder_below(tmp_path):
   make(tmp_path, *GOOD, "test/cut/a/0.png", "test/cut/b/0.png")
   make(tmp_path, "ground_truth/cut/a/0.png", "ground_truth/cut/b/0_mask.png")

@@ -213,6 +213,7 @@ def _check_kinds(layout, images, words):
     InputError: it cannot.
   """
   root = layout.root
+  _check_twins(root, images)
   if not images:
     taken = ""
     if layout.masks:
@@ -245,6 +246,24 @@ def _check_kinds(layout, images, words):
     )
 
 
+def _check_twins(root, images):
+  """Whether no two images of a folder share a name: one could be a mask.
+
+  Raises:
+    InputError: two do.
+  """
+  seen = {}
+  for file in images:
+    twin = seen.setdefault((file.path.parent, file.stem), file)
+    if twin is not file:
+      raise InputError(
+        f"root={root}: {twin.id} and {file.path.name} share a name; is one the "
+        f"mask of the other, call it {file.stem}_mask.png, or put it into "
+        "a folder masks/; are both images, rename one",
+        "root",
+      )
+
+
 def _check_below(layout, file, words):
   """Whether no folder below a defect's says something else.
 
@@ -270,8 +289,8 @@ def _check_below(layout, file, words):
 
 def _kind_folder(file):
   """Name of the folder that says the kind, such as train/good."""
-  parents = pathlib.PurePosixPath(file.id).parents
-  return parents[max(len(file.place) - 1, 0)].as_posix()
+  folder, *below = file.id.rsplit("/", max(len(file.place), 1))
+  return folder if below else "."
 
 
 def _divided(file, held):

@@ -48,30 +48,36 @@ def read_layout(root: pathlib.Path) -> Layout:
     InputError: a folder in it cannot be read.
   """
   skipped = collections.defaultdict(list)
-  files = list(_walk(root, root, skipped))
+  walked = list(_walk(root, root, skipped))
   parents = folders(root)
   splits = {path: names.split_of(path.name) for path in parents}
   divided = "train" in splits.values() or "test" in splits.values()
-  held = {parent for path in files for parent in path.parents}
+  held = {above for path, _ in walked for above in (path, *path.parents)}
   images, masks = [], []
-  for path in files:
-    name = identify(path, root)
-    place = path.relative_to(root).parts[:-1]
+  for parent, found in walked:
+    parts = place = parent.relative_to(root).parts
     # Without train/ and test/ only "validation" can be one.
     split = (place and names.split_of(place[0])) or ""
     if split:
       place = place[1:]
-    of_masks = _place_of_mask(path, place, held)
-    if of_masks is not None:
-      above, below = of_masks
+    around = _around_masks(parent, place, held)
+    if around is not None:
+      above, below = around
       if divided and below and names.split_of(below[0]):
         split, below = names.split_of(below[0]), below[1:]
-      masks.append(File(name, path, split, above + below))
+      place = above + below
+    files = [
+      File("/".join((*parts, name)), parent / name, split, place)
+      for name in found
+    ]
+    if around is not None:
+      masks += files
     elif split == "validation" or (divided and not split):
-      skipped["in neither train nor test"].append(name)
+      skipped["in neither train nor test"] += [file.id for file in files]
     else:
-      images.append(File(name, path, split, place))
-  images, more = matching.beside(images)
+      pictures, beside = matching.apart(files)
+      images += pictures
+      masks += beside
   kinds = [f for p in parents if splits[p] for f in folders(p)]
   empty = [
     identify(path, root)
@@ -79,14 +85,14 @@ def read_layout(root: pathlib.Path) -> Layout:
     if path not in held and names.masks_of(path.name) is None
   ]
   tested = "test" in splits.values()
-  return Layout(root, divided, tested, images, masks + more, empty, skipped)
+  return Layout(root, divided, tested, images, masks, empty, skipped)
 
 
-def _place_of_mask(path, place, held):
+def _around_masks(parent, place, held):
   """The folders above and below that of masks; None if it lies in none."""
-  for i, name in enumerate(place):
+  ways = (parent, *parent.parents)[: len(place)][::-1]
+  for i, (folder, name) in enumerate(zip(ways, place, strict=True)):
     kind = names.masks_of(name)
-    folder = path.parents[len(place) - 1 - i]
     if kind == "":
       return place[:i], place[i + 1 :]
     if kind and folder.with_name(kind) in held:
@@ -101,7 +107,9 @@ def folders(parent: pathlib.Path) -> list[pathlib.Path]:
   """
   if not parent.is_dir():
     return []
-  return sorted(p for p in parent.iterdir() if p.is_dir() and not _hidden(p))
+  return sorted(
+    p for p in parent.iterdir() if p.is_dir() and not _hidden(p.name)
+  )
 
 
 def images(parent: pathlib.Path) -> list[pathlib.Path]:
@@ -116,8 +124,10 @@ def identify(path: pathlib.Path, root: pathlib.Path) -> str:
   return path.relative_to(root).as_posix()
 
 
-def _walk(root, folder, skipped, above=()) -> Iterator[pathlib.Path]:
-  """The image files below a folder; what else there is goes to `skipped`.
+def _walk(
+  root, folder, skipped, above=()
+) -> Iterator[tuple[pathlib.Path, list[str]]]:
+  """Folders with images, and their names; the rest goes to `skipped`.
 
   Links are followed, but not to a folder that they lie in.
   """
@@ -134,18 +144,25 @@ def _walk(root, folder, skipped, above=()) -> Iterator[pathlib.Path]:
       "move it away",
       "root",
     ) from error
+  found, below = [], []
   for entry in entries:
-    path = folder / entry.name
-    if _hidden(path):
-      skipped[HIDDEN].append(identify(path, root))
+    if _hidden(entry.name):
+      reason = HIDDEN
     elif _is(entry.is_dir):
-      yield from _walk(root, path, skipped, (*above, here))
+      below.append(folder / entry.name)
+      continue
     elif not _is(entry.is_file):
-      skipped["a broken link"].append(identify(path, root))
-    elif is_image(path):
-      yield path
+      reason = "a broken link"
+    elif is_image(pathlib.PurePath(entry.name)):
+      found.append(entry.name)
+      continue
     else:
-      skipped["not an image file"].append(identify(path, root))
+      reason = "not an image file"
+    skipped[reason].append(identify(folder / entry.name, root))
+  if found:
+    yield folder, found
+  for path in below:
+    yield from _walk(root, path, skipped, (*above, here))
 
 
 def _is(test):
@@ -156,5 +173,5 @@ def _is(test):
     return False
 
 
-def _hidden(path):
-  return path.name.startswith(".") or path.name.casefold() in _LITTER
+def _hidden(name):
+  return name.startswith(".") or name.casefold() in _LITTER

@@ -3,8 +3,9 @@
 
 import collections
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from jaxad.data import names
 from jaxad.data.decode import decode_mask
@@ -15,7 +16,7 @@ OF_NORMAL = "an empty mask of a normal image"
 OF_TRAINING = "a mask of a training image"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class File:
   """An image or a mask, as it was found.
 
@@ -34,21 +35,24 @@ class File:
   place: tuple[str, ...]
   kind: str = ""
 
+  @functools.cached_property
+  def stem(self) -> str:
+    """Its name without the suffix."""
+    return self.path.stem
+
   @property
   def inner(self) -> tuple[str, ...]:
     """The folders below that of the kind."""
     return self.place[1:] if self.kind else self.place
 
 
-def beside(files: Iterable[File]) -> tuple[list[File], list[File]]:
-  """(images, masks) of folders that hold both: 000.png and 000_mask.png."""
-  files = list(files)
-  there = {(file.path.parent, file.path.stem.casefold()) for file in files}
+def apart(files: Sequence[File]) -> tuple[list[File], list[File]]:
+  """(images, masks) of a folder that holds both: 000.png and 000_mask.png."""
+  there = {file.stem.casefold() for file in files}
   images, masks = [], []
   for file in files:
-    image, sure = names.image_of(file.path.stem) or ("", False)
-    is_mask = sure or (file.path.parent, image.casefold()) in there
-    (masks if is_mask else images).append(file)
+    image, sure = names.image_of(file.stem) or ("", False)
+    (masks if sure or image.casefold() in there else images).append(file)
   return images, masks
 
 
@@ -83,7 +87,7 @@ def attach(
         if image.split == split and (image.kind == "good") == normal
       ],
       # A name alone does not make a mask that of a normal image.
-      _BY_KIND if normal else _BY_NAME,
+      _BY_KIND if normal else _BY_KIND + _BY_NAME,
     )
     used = set(pairs.values())
     left = [mask for mask in left if mask not in used]
@@ -108,7 +112,7 @@ def _check_fit(left, found, images):
     image = defects[0]
     raise InputError(
       f"no mask fits an image with a defect: there are {len(left)}, such as "
-      f"{left[0].id}, but none of {image.id}; expected {image.path.stem}_mask"
+      f"{left[0].id}, but none of {image.id}; expected {image.stem}_mask"
       f".png in a folder ground_truth/{image.place[0]}/: rename them, or move "
       "them away to go without"
     )
@@ -123,11 +127,30 @@ def _check_fit(left, found, images):
 
 def _alike(mask, image):
   stems = [stem.casefold() for stem in _marked(mask) + _whole(mask)]
-  return image.path.stem.casefold() in stems
+  return image.stem.casefold() in stems
+
+
+# What a mask and its image have in common, from sure to just enough; and which
+# masks may be known by that.
+_BY_KIND = (
+  (lambda mask: True, lambda file, name: (file.place, name)),
+  (
+    lambda mask: mask.kind,
+    lambda file, name: (file.kind, _folded(file.inner), name.casefold()),
+  ),
+  (lambda mask: mask.kind, lambda file, name: (file.kind, name.casefold())),
+)
+_BY_NAME = (
+  (
+    lambda mask: not mask.kind,
+    lambda file, name: (_folded(file.inner), name.casefold()),
+  ),
+  (lambda mask: not mask.place, lambda file, name: name.casefold()),
+)
 
 
 def match(
-  masks: Iterable[File], images: Iterable[File], levels: int
+  masks: Sequence[File], images: Sequence[File], ways: Sequence
 ) -> dict[File, File]:
   """The mask of each image that has one.
 
@@ -138,23 +161,23 @@ def match(
   Args:
     masks: of which each fits one image at most.
     images: likewise.
-    levels: how many of these ways are gone, `_BY_KIND` or `_BY_NAME`.
+    ways: to know a mask, `_BY_KIND` and `_BY_NAME`.
 
   Returns:
     {image: its mask}.
   """
-  masks, images, found = list(masks), list(images), {}
-  for level in range(levels):
+  found = {}
+  for fits, common in ways:
     for names_of in (_marked, _whole):
       offered = _unique(
-        (_places(mask, name, True)[level], mask)
+        (common(mask, name), mask)
         for mask in masks
+        if fits(mask)
         for name in names_of(mask)
       )
-      wanted = _unique(
-        (_places(image, image.path.stem, False)[level], image)
-        for image in images
-      )
+      if not offered:
+        continue
+      wanted = _unique((common(image, image.stem), image) for image in images)
       pairs = {
         wanted[key]: offered[key]
         for key in wanted.keys() & offered.keys()
@@ -208,32 +231,13 @@ def check_empty(name: str, mask: pathlib.Path) -> None:
     )
 
 
-# How many of `_places` are compared.
-_BY_KIND, _BY_NAME = 3, 5
-
-
-def _places(file, name, is_mask):
-  """What a mask and its image have in common, from sure to just enough."""
-  folded = name.casefold()
-  inner = tuple(part.casefold() for part in file.inner)
-  unsorted = not (is_mask and file.kind)
-  flat = not (is_mask and file.place)
-  return (
-    (file.place, name),
-    (file.kind, inner, folded) if file.kind else None,
-    (file.kind, folded) if file.kind else None,
-    (inner, folded) if unsorted else None,
-    folded if flat else None,
-  )
-
-
 def _marked(mask):
-  image = names.image_of(mask.path.stem)
+  image = names.image_of(mask.stem)
   return [image[0]] if image else []
 
 
 def _whole(mask):
-  return [mask.path.stem]
+  return [mask.stem]
 
 
 def _unique(pairs):
@@ -241,16 +245,17 @@ def _unique(pairs):
   found = collections.defaultdict(list)
   for key, value in pairs:
     found[key].append(value)
-  return {
-    key: values[0]
-    for key, values in found.items()
-    if key is not None and len(values) == 1
-  }
+  return {key: values[0] for key, values in found.items() if len(values) == 1}
+
+
+def _folded(place):
+  return tuple(name.casefold() for name in place)
 
 
 def _compatible(a, b):
   """Whether one way down goes on where the other ends."""
-  return all(x.casefold() == y.casefold() for x, y in zip(a, b, strict=False))
+  pairs = zip(_folded(a), _folded(b), strict=False)
+  return all(x == y for x, y in pairs)
 
 
 def _folder(name):

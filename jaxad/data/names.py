@@ -6,6 +6,7 @@ are one word.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Collection
 
@@ -118,6 +119,7 @@ class Normal:
       )
 
 
+@functools.lru_cache(4096)
 def _among(name, words):
   return _plain(name) in map(_plain, words)
 
