@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 import jaxad.data
-from jaxad.data import folder, manifest
+from jaxad.data import folder, manifest, names
 from jaxad.errors import InputError
 
 
-def make(root, *names):
+def make(root, *files):
   """Empty files: nothing but masks of normal images is read to find them."""
-  for name in names:
+  for name in files:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -75,8 +75,7 @@ def test_the_layout_of_mvtec(tmp_path):
   found = folder.scan(tmp_path)
   expected = {name: ("train", "good") for name in numbered("train/good", 4)}
   for kind in ("good", "cut", "hole"):
-    names = numbered(f"test/{kind}", 2)
-    expected |= {name: ("test", kind) for name in names}
+    expected |= {name: ("test", kind) for name in numbered(f"test/{kind}", 2)}
   assert labels(found) == expected
   assert masks(found, tmp_path) == {
     f"test/{kind}/00{i}.png": f"ground_truth/{kind}/00{i}_mask.png"
@@ -194,6 +193,13 @@ def test_words_for_normal(tmp_path, word):
   found = folder.scan(tmp_path)
   kinds = [item.kind for item in found.items if item.split == "test"]
   assert sorted(kinds) == ["good", "good", "nok"]
+
+
+def test_the_words_are_documented():
+  page = pathlib.Path(__file__).parents[1] / "docs" / "data.md"
+  text = page.read_text(encoding="utf-8")
+  for word in (*names.NORMAL, *names.MASKS):
+    assert f"`{word}`" in text, word
 
 
 def test_words_for_splits(tmp_path):
@@ -384,7 +390,7 @@ def test_places_of_masks(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-  "names",
+  "files",
   [
     numbered("scratch", 3, "_mask.png"),
     numbered("masks", 3),
@@ -392,10 +398,10 @@ def test_places_of_masks(tmp_path, name):
     numbered("scratch_mask", 3),
   ],
 )
-def test_masks_are_no_images_of_a_plain_folder(tmp_path, names):
-  make(tmp_path, *numbered("good", 5), *numbered("scratch", 3), *names)
+def test_masks_are_no_images_of_a_plain_folder(tmp_path, files):
+  make(tmp_path, *numbered("good", 5), *numbered("scratch", 3), *files)
   found = folder.scan(tmp_path)
-  pairs = zip(numbered("scratch", 3), names, strict=True)
+  pairs = zip(numbered("scratch", 3), files, strict=True)
   assert masks(found, tmp_path) == dict(pairs)
   assert len(found.items) == 8
 
@@ -672,7 +678,7 @@ def test_a_list_loads_like_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "names",
+  "files",
   [
     ("train/OK/lot2/0.png", "good/1.png"),
     ("Good/0.png", "Good/0_mask.png", "cut/1.png"),
@@ -680,7 +686,7 @@ def test_a_list_loads_like_its_folder(tmp_path):
     ("0.png",),
   ],
 )
-def test_outliers(tmp_path, names):
-  make(tmp_path, *names)
+def test_outliers(tmp_path, files):
+  make(tmp_path, *files)
   items = folder.scan_outliers(tmp_path, skip="own")
-  assert [item.id for item in items] == [names[0]]
+  assert [item.id for item in items] == [files[0]]
