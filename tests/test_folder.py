@@ -265,6 +265,8 @@ def test_labels_are_not_guessed(tmp_path):
   assert "test/images/good/0.png lies in good/ below images/" in message
   make(tmp_path / "f", "bottle/train/good/0.png", "cable/train/good/0.png")
   assert "subset=bottle" in error(tmp_path / "f")
+  make(tmp_path / "g", "good/train/0.png", "good/test/0.png", "bad/test/0.png")
+  assert "put train/ and test/ above the kinds" in error(tmp_path / "g")
 
 
 def test_one_kind_in_two_spellings(tmp_path):
@@ -407,10 +409,13 @@ def test_masks_are_no_images_of_a_plain_folder(tmp_path, files):
 
 
 def test_a_name_that_only_looks_like_that_of_a_mask(tmp_path):
-  make(tmp_path, *numbered("good", 3), "front_label/0.png", "bad/left_gt.png")
+  make(tmp_path, *numbered("good", 3), "bad/left_gt.png", "solder_mask/0.png")
+  make(tmp_path, "cap/1.png", "cap_label/0.png")
   found = folder.scan(tmp_path)
-  assert labels(found)["front_label/0.png"] == ("test", "front_label")
-  assert labels(found)["bad/left_gt.png"] == ("test", "bad")
+  kinds = {name: kind for name, (_, kind) in labels(found).items()}
+  assert kinds["bad/left_gt.png"] == "bad"
+  assert kinds["solder_mask/0.png"] == "solder_mask"
+  assert kinds["cap_label/0.png"] == "cap_label"
 
 
 def test_two_files_of_one_name_may_be_image_and_mask(tmp_path):

@@ -221,8 +221,7 @@ def _check_kinds(layout, images, words):
       taken = f" but {len(layout.masks)} taken for masks, such as {first}"
     raise InputError(f"root={root}: no images{taken}; {LAYOUTS}", "root")
   for file in images:
-    if file.kind != "good":
-      _check_below(layout, file, words)
+    _check_below(layout, file, words)
   learnt = [file for file in images if file.split != "test"]
   if not any(file.kind == "good" for file in learnt):
     there = listed(dict.fromkeys(map(_kind_folder, learnt)), 10)
@@ -265,24 +264,25 @@ def _check_twins(root, images):
 
 
 def _check_below(layout, file, words):
-  """Whether no folder below a defect's says something else.
+  """Whether no folder below that of a kind says something else.
 
   Raises:
     InputError: one does.
   """
-  kind = file.place[0]
   for name in file.place[1:]:
+    kind = file.place[0]
     if not layout.divided and names.split_of(name):
       raise InputError(
-        f"root={layout.root}: {kind}/ is divided into {name}/ and others, as a "
-        f"data set of its own; give that folder as root, or subset={kind}",
+        f"root={layout.root}: {file.id} lies in {name}/ below {kind}/; put "
+        "train/ and test/ above the kinds, or, where that is a data set of its "
+        f"own, give it as root, or as subset={kind}",
         "root",
       )
-    if words.holds(name):
+    if file.kind != "good" and words.holds(name):
       raise InputError(
-        f"root={layout.root}: {file.id} lies in {name}/ below {kind}/, "
-        "which would be a kind of defect; put the folders of normal images and "
-        "of defects beside each other",
+        f"root={layout.root}: {file.id} lies in {name}/ below {kind}/, which "
+        "would be a kind of defect; put the folders of normal images and of "
+        "defects beside each other",
         "root",
       )
 

@@ -14,7 +14,7 @@ from jaxad.errors import InputError
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
-VALIDATION = ("validation", "valid", "val")
+VALIDATION = ("validation", "val")
 
 # What holds masks. Not "label": bottles have labels, which may be the defect.
 MASKS = ("ground_truth", "gt", "mask", "masks", "labels", "annotations")
@@ -36,9 +36,8 @@ NORMAL = (
 )
 
 # What a mask, or a folder of masks, adds to a name.
-_ENDING = r"[ _.-]+(mask{}|gt|ground_?truth|label{})"
-_MASK = re.compile(r"(.+?)" + _ENDING.format("", ""), re.IGNORECASE)
-_FOLDER = re.compile(r"(.+?)" + _ENDING.format("s?", "s?"), re.IGNORECASE)
+_MASK = re.compile(r"(.+?)[ _.-]+(mask|gt|ground_?truth|label)", re.IGNORECASE)
+_FOLDER = re.compile(r"(.+?)[ _.-]+(masks?|gt|ground_?truth)", re.IGNORECASE)
 
 
 def split_of(name: str) -> str | None:
