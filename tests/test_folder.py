@@ -624,6 +624,10 @@ WRONG_LISTS = {
     ("path,split,kind", "parts/a.png,train,cut", "parts/b.png,test,good"),
     "no normal images to train on",
   ),
+  "numbers": (
+    ("path,kind", "parts/a.png,0", "parts/b.png,1"),
+    "no normal images to train on, but 0, 1; expected good, or name the normal",
+  ),
   "one good": (("path,kind", "parts/a.png,good"), "two or more"),
   "masks": (
     (

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from jaxad.data import names
 from jaxad.data.examples import Item
-from jaxad.data.found import Found, held_out, lacking
+from jaxad.data.found import Found, held_out, lacking, listed
 from jaxad.data.masks import OF_NORMAL, OF_TRAINING, check_complete, check_empty
 from jaxad.errors import InputError
 
@@ -67,12 +67,19 @@ def scan(
   splits = [_split(root, row, rows[0]) for row in rows]
   kinds, notes = _kinds(root, rows, words)
   ids = _ids(root, rows)
+  good = [
+    name
+    for name, split, kind in zip(ids, splits, kinds, strict=True)
+    if kind == "good" and split in ("", "train")
+  ]
+  if not good:
+    raise InputError(
+      f"root={root}: no normal images to train on, but "
+      f"{listed(dict.fromkeys(kinds), 10)}; expected good, or name the normal "
+      "kind with normal",
+      "root",
+    )
   if "test" not in splits:
-    good = [
-      name
-      for name, split, kind in zip(ids, splits, kinds, strict=True)
-      if kind == "good" and split != "validation"
-    ]
     held = held_out(root, good, seed, test_fraction)
     splits = [
       "test" if name in held or not (split or kind == "good") else split
@@ -91,7 +98,14 @@ def scan(
     path = _file(root, row, row.path)
     items.append(Item(split or "train", name, kind, path, mask))
   items.sort(key=lambda item: (item.split, item.id))
-  _check(root, items)
+  check_complete(
+    [item.id for item in items if item.split == "test" and item.label],
+    {
+      item.id: pathlib.Path(os.path.relpath(item.mask, root.parent)).as_posix()
+      for item in items
+      if item.mask is not None
+    },
+  )
   where = {(item.split, item.kind): (root.name,) for item in items}
   return Found(root, tuple(items), where, skipped, (*notes, *lacking(items)))
 
@@ -109,28 +123,6 @@ def _mask(root, row, split, kind, skipped):
   else:
     return mask
   return None
-
-
-def _check(root, items):
-  """Whether the list can be trained and tested on.
-
-  Raises:
-    InputError: it cannot.
-  """
-  for what, belongs in (
-    ("normal images to train on", lambda i: i.split == "train" and not i.label),
-    ("images of the test", lambda i: i.split == "test"),
-  ):
-    if not any(map(belongs, items)):
-      raise InputError(f"root={root}: no {what} in the list; add some", "root")
-  check_complete(
-    [item.id for item in items if item.split == "test" and item.label],
-    {
-      item.id: pathlib.Path(os.path.relpath(item.mask, root.parent)).as_posix()
-      for item in items
-      if item.mask is not None
-    },
-  )
 
 
 def _rows(root):
@@ -236,11 +228,8 @@ def _kinds(root, rows, words):
   """The kind of each row, and what is to be said of them."""
   kinds, spellings = [], {}
   for row in rows:
-    said = [
-      "good" if words.holds(text) else _LABELS.get(text.casefold(), text)
-      for text in (row.kind, row.label)
-      if text
-    ]
+    named = row.kind, _LABELS.get(row.label.casefold(), row.label)
+    said = ["good" if words.holds(text) else text for text in named if text]
     if not said:
       raise _error(root, row.line, "it has no kind, such as good or scratch")
     if len({kind == "good" for kind in said}) > 1:
