@@ -1,17 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """A run as one file: the same bits, on a bare machine, or a clear error."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from trained_runs import BATCH, images_of, write_run
+from trained_runs import images_of, write_run
 
 import jaxad
-from jaxad import cli, scorer, tensor_file, trained
-from jaxad.errors import InputError
 from jaxad.export import export
 
 

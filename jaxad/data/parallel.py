@@ -12,9 +12,8 @@ from tqdm import tqdm
 from jaxad.data.examples import Item
 from jaxad.errors import InputError
 
-# How many are at work at once, and how many wait, at most.
+# How many are at work at once, at most; as many wait.
 _THREADS = 16
-_WAITING = 64
 
 
 def in_parallel(fn: Callable, items: Iterable[Item], total: int | None):
@@ -49,7 +48,7 @@ def in_parallel(fn: Callable, items: Iterable[Item], total: int | None):
     with bar:
       for item in items:
         waiting.append(pool.submit(call, item))
-        if len(waiting) > _WAITING:
+        if len(waiting) > 2 * threads:
           yield waiting.popleft().result()
           bar.update()
       while waiting:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from jaxad.data import (
   folder,
   images,
   magnetic_tile,
+  manifest,
   one_class,
   open_set,
   textures,
@@ -45,6 +47,7 @@ class Request:
   unreadable: str
   mask_threshold: float | None
   test_fraction: float
+  normal: str | tuple[str, ...] | None
   n_train: int
   n_test_good: int
   n_test_defect: int
@@ -68,6 +71,7 @@ def load(
   seed: open_set.Seed = 0,
   unreadable: Literal["error", "skip"] = "error",
   test_fraction: Annotated[float, Range(0, 0.99, above=True)] = 0.2,
+  normal: str | tuple[str, ...] | None = None,
   n_train: Count = 120,
   n_test_good: CountOrZero = 40,
   n_test_defect: CountOrZero = 80,
@@ -93,7 +97,8 @@ def load(
       of mvtec_ad, a folder below the root of folder, or the number or name of
       a class of digits, mnist, fashion_mnist and cifar10.
     root: where the images are; not used by textures and digits. Without it,
-      mnist, fashion_mnist and cifar10 are downloaded once.
+      mnist, fashion_mnist and cifar10 are downloaded once. Of folder also a
+      list of images, see `jaxad.data.manifest`.
     protocol: who is normal, trained on and tested in digits, mnist,
       fashion_mnist and cifar10: one of `one_class.PROTOCOLS`; else not used.
     image_size: of what the detector sees, in pixels: the side of a square, or
@@ -110,12 +115,16 @@ def load(
       a channel; None finds them, for all images of the set at once.
     mask_threshold: what a mask's value must exceed to be a defect; None is 0,
       and 127 for masks in JPEG or WebP and those of the published sets.
-    seed: of the data alone: the textures, which good images a plain folder
-      holds out, and the protocol leave_one_out_80_20. The seed of a run changes
-      no split.
+    seed: of the data alone: the textures, which good images a folder without a
+      test holds out, and the protocol leave_one_out_80_20. The seed of a run
+      changes no split.
     unreadable: "error", or "skip" to go on without unreadable images. A file
       of digits, mnist, fashion_mnist or cifar10 is always an error.
-    test_fraction: share of the good images that a plain folder holds out.
+    test_fraction: share of the good images that are held out of a folder or
+      list without a test.
+    normal: folder only: the names of the folders of normal images, with commas
+      between them, or as a tuple; None for the usual words, as good, ok and
+      normal.
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
     n_test_defect: textures only: images of the test with a defect.
@@ -154,6 +163,7 @@ def load(
     unreadable=unreadable,
     mask_threshold=mask_threshold,
     test_fraction=test_fraction,
+    normal=normal,
     n_train=n_train,
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
@@ -210,7 +220,7 @@ def _textures(request):
 
 
 def _folder(request):
-  root = _root(request, "a folder of images")
+  root = _root(request, "a folder of images", or_file=True)
   if request.subset is not None:
     root = root / request.subset
     if not root.is_dir():
@@ -219,9 +229,15 @@ def _folder(request):
         "expected the name of a folder in the root",
         "subset",
       )
-  items = folder.scan(
-    root, seed=request.seed, test_fraction=request.test_fraction
+  scan = manifest.scan if root.is_file() else folder.scan
+  found = scan(
+    root,
+    seed=request.seed,
+    test_fraction=request.test_fraction,
+    normal=request.normal,
   )
+  print(*found.lines, sep="\n", file=sys.stderr)
+  items = sorted(found.items, key=lambda item: (item.split, item.id))
   return _read(lambda: items, request)
 
 
@@ -332,10 +348,10 @@ def _builders():
   return builders
 
 
-def _root(request, expected):
+def _root(request, expected, or_file=False):
   if request.root is None:
     raise InputError(f"root=None: expected {expected}", "root")
-  if not request.root.is_dir():
+  if not (request.root.is_dir() or or_file and request.root.is_file()):
     raise InputError(
       f"root={request.root}: no such folder; expected {expected}", "root"
     )
