@@ -175,8 +175,9 @@ def read_description(folder: pathlib.Path) -> dict:
     InputError: there is none, it is damaged, or of a newer version.
   """
   path = folder / DESCRIPTION
+  blob = _read(path)
   try:
-    found = json.loads(_read(path))
+    found = json.loads(blob)
     if not isinstance(found, dict):
       raise ValueError
     newer = type(found["format"]) is int and found["format"] > FORMAT
