@@ -228,19 +228,15 @@ def test_another_platform_is_told(exported, tmp_path):
 
 
 def test_no_program_calls_out_of_xla(exported, tmp_path):
-  """A callback into Python is what a file could do harm by."""
-
-  def called(x):
-    shape = jax.ShapeDtypeStruct((4,), np.float32)
-    return {"image": jax.pure_callback(lambda x: np.zeros(4), shape, x)}
-
-  x = jax.ShapeDtypeStruct((4, 32, 32, 3), np.uint8)
-  name = "custom_call:xla_ffi_python_cpu_callback"
-  allow = jax.export.DisabledSafetyCheck.custom_call
-  checks = [allow(n) for n in (name.split(":")[1], "xla_python_cpu_callback")]
+  """What a file could do harm by: XLA calls such a target by its name."""
+  target = "xla_ffi_python_cpu_callback"
+  image = jax.ShapeDtypeStruct((4,), np.float32)
+  called = jax.jit(lambda x: {"image": jax.ffi.ffi_call(target, image)(x)})
   module = jax.export.export(
-    jax.jit(called), platforms=["cpu"], disabled_checks=checks
-  )(x).mlir_module_serialized
+    called,
+    platforms=["cpu"],
+    disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(target)],
+  )(jax.ShapeDtypeStruct((4, 32, 32, 3), np.uint8)).mlir_module_serialized
 
   def change(metadata, arrays):
     program = metadata["programs"]["cpu/scores/whole"]
