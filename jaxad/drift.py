@@ -76,7 +76,7 @@ def compare(
     threshold: a score above it is called anomalous.
 
   Returns:
-    The shifts of "score" and "brightness", and a line for each thing that moved.
+    The shifts of "score" and "brightness", and a line for all that moved.
   """
   shifts = {
     "score": shift(

@@ -131,27 +131,30 @@ def _programs(run):
     "scores": run.detector.score,
     "maps": run.detector.localize or run.detector.score,
   }
-  # The faster forms of layers on a CPU are for shapes of numbers alone.
-  sizes = {"whole": str(run.batch_size), "any": "batch"}
   found = {}
   for kind, fn in score.items():
-    for name, size in sizes.items():
-      program, inputs = _traceable(run, fn, kind == "maps", size)
+    arrays = trained.arrays_of(run.state)
+    # The faster forms of layers on a CPU are for shapes of numbers alone.
+    for name, size in ("whole", str(run.batch_size)), ("any", "batch"):
+      program, inputs = _traceable(run, fn, kind == "maps", size, arrays)
       # One for all platforms would not everywhere give the bits of the run.
       for platform in PLATFORMS:
-        found[f"{platform}/{kind}/{name}"] = _exported(
-          program, inputs, platform
-        )
+        exported = _exported(program, inputs, platform)
+        found[f"{platform}/{kind}/{name}"] = exported
+      # Where the batch is a symbol, jax keeps weights that have no use.
+      used = {entry[0] for entry in exported[0]["inputs"]}
+      arrays = {name: v for name, v in arrays.items() if name in used}
   return found
 
 
-def _traceable(run, score, with_maps, size):
+def _traceable(run, score, with_maps, size, arrays):
   """A function of (weights by name, x, checksums), and its abstract inputs."""
   key = jax.random.fold_in(run.key, SCORING)
+  unused = trained.arrays_of(run.state)
 
   @jax.jit
   def program(arrays, x, names):
-    state = trained.with_arrays(run.state, arrays)
+    state = trained.with_arrays(run.state, unused | arrays)
     scores = score(state, x, example_keys(key, names))
     found = {f"parts/{name}": part for name, part in scores.parts.items()}
     if with_maps and scores.map is not None:
@@ -161,7 +164,7 @@ def _traceable(run, score, with_maps, size):
   shape = jax.export.symbolic_shape(",".join(map(str, (size, *run.shape))))
   x = jax.ShapeDtypeStruct(shape, run.dtype)
   names = jax.ShapeDtypeStruct(shape[:1], np.uint32)
-  return program, (trained.arrays_of(run.state), x, names)
+  return program, (arrays, x, names)
 
 
 def _exported(program, inputs, platform):

@@ -75,7 +75,9 @@ def _listed(path: pathlib.Path) -> Iterator[str]:
     encoding="utf-8-sig", errors="surrogateescape", newline=""
   ) as file:
     reader = csv.DictReader(file)
-    names = {str(name).strip().lower(): name for name in reader.fieldnames or ()}
+    names = {
+      str(name).strip().lower(): name for name in reader.fieldnames or ()
+    }
     if "path" not in names:
       raise InputError(
         f"{path}: no column path in its first line; expected one."

@@ -163,7 +163,7 @@ def predict(
     "threshold": threshold,
     "maps": with_maps,
   }
-  with Predictions(output, stamp, run.part_names()) as found:
+  with Predictions(output, stamp, run.part_names) as found:
     if with_maps:
       (output / MAPS).mkdir(exist_ok=True)
     todo = [path for path in paths if path not in found.done]
@@ -180,16 +180,21 @@ def predict(
 
 def _score(run, paths, found, limit, with_maps, batch_size):
   """Appends a row for each path."""
-  waiting, good = [], collections.deque()
+  waiting, good, names = [], collections.deque(), collections.deque()
 
   def images() -> Iterator[np.ndarray]:
     read = lambda path: run.preprocess.eight_bits(decode(path))
     for path, image, error in in_parallel(read, paths, None):
       if error is None:
         good.append((path, image if with_maps else None))
+        names.append(path)
         yield image
       else:
         waiting.append({"path": path, "error": _reason(path, error)})
+
+  def ids() -> Iterator[str]:
+    while names:
+      yield names.popleft()
 
   live = sys.stderr.isatty()
   bar = tqdm(
@@ -200,9 +205,8 @@ def _score(run, paths, found, limit, with_maps, batch_size):
     mininterval=0.1 if live else 10,
   )
   flushed = time.monotonic()
-  ids = _Ids(good)
   with bar:
-    for one in run.stream(images(), ids, with_maps, batch_size):
+    for one in run.stream(images(), ids(), with_maps, batch_size):
       path, image = good.popleft()
       waiting.append(_row(run, path, image, one, found, limit))
       if time.monotonic() - flushed > _FLUSH:
@@ -212,21 +216,6 @@ def _score(run, paths, found, limit, with_maps, batch_size):
         flushed = time.monotonic()
     found.append(waiting)
     bar.update(len(waiting))
-
-
-class _Ids:
-  """The path of each image, asked for right after the image itself."""
-
-  def __init__(self, good):
-    self._good = good
-
-  def __iter__(self):
-    return self
-
-  def __next__(self):
-    if not self._good:
-      raise StopIteration
-    return self._good[-1][0]
 
 
 def _reason(path, error):
@@ -263,7 +252,8 @@ def _summary(run, found, paths, limit):
       continue
     score.append(float(row["score"]))
     brightness.append(float(row["brightness"]))
-  score, brightness = np.array(score), np.array(brightness)
+  # As they were compared before they became text.
+  score, brightness = np.float32(score), np.array(brightness)
   shifts, warnings = drift.compare(
     run.normal.score, run.normal.brightness, score, brightness, limit
   )
@@ -271,7 +261,9 @@ def _summary(run, found, paths, limit):
     "n_images": len(score) + errors,
     "n_errors": errors,
     "n_anomalous": int((score > limit).sum()),
-    "drift": {name: found and found._asdict() for name, found in shifts.items()},
+    "drift": {
+      name: found and found._asdict() for name, found in shifts.items()
+    },
     "warnings": warnings,
   }
 

@@ -42,7 +42,9 @@ class Predictions:
     InputError: it holds something else, or another process writes into it.
   """
 
-  def __init__(self, folder: pathlib.Path, stamp: Mapping, parts: Sequence[str]):
+  def __init__(
+    self, folder: pathlib.Path, stamp: Mapping, parts: Sequence[str]
+  ):
     self.path, self._stamp = folder, dict(stamp)
     self.columns = ("path", "score", "predicted", "brightness")
     self.columns += (*(f"part_{name}" for name in parts), "map", "error")

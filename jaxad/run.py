@@ -12,6 +12,7 @@ import sys
 import time
 
 import jax
+import numpy as np
 
 from jaxad import callbacks, checks, data, features, splits, trained
 from jaxad.checkpoints import Checkpoints
@@ -24,7 +25,7 @@ from jaxad.evaluation.scoring import Scorer, official_scores
 from jaxad.evaluation.thresholds import threshold
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
-from jaxad.report.pictures import write_pictures
+from jaxad.report.pictures import SHEET_IMAGES, write_pictures
 from jaxad.report.tables import results_table, write_json
 from jaxad.seeds import shared_compilations, summarize
 from jaxad.workdir import Workdir, config_of
@@ -167,10 +168,10 @@ def _run(config, detector, folder, images):
     results |= evaluate(found)
   if official is not None:
     results |= official.figures(last, workdir)
-  sheet_maps = lambda shown: scorer.scores(state, shown, with_maps=True).map
-  write_pictures(
-    workdir, found, sheet_maps if config.eval.maps != "none" else None
-  )
+  maps_of = lambda shown: scorer.scores(state, shown, with_maps=True).map
+  if config.eval.maps == "none":
+    maps_of = lambda _: None
+  write_pictures(workdir, found, maps_of)
   source = "held-out images" if images.held_out else "training images"
   # A threshold that was set since stays when a finished run is resumed.
   if not (workdir / trained.DESCRIPTION).exists():
@@ -185,6 +186,7 @@ def _run(config, detector, folder, images):
       source=source,
       key=score_key,
       fingerprint=results["fingerprint"],
+      maps=maps_of(images.normal.take(np.arange(len(normal))[:SHEET_IMAGES])),
     )
   results |= {
     "n_train": len(images.data.train.label),

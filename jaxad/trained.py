@@ -71,6 +71,8 @@ class Run(ImageScorer):
     threshold_rule: (rule, value or None), see `jaxad.evaluation.thresholds`.
     threshold_source: "held-out images" or "training images".
     normal: the images that the threshold comes from.
+    map_limits: (cold, hot) values of maps, by those of normal images, for
+      pictures that can be compared; None where there are no maps.
     description: all that stands in `model.json`.
   """
 
@@ -96,6 +98,18 @@ class Run(ImageScorer):
     )
     self.detector = _detector(self.config)
     self.state = state_of(self.detector, self.shape, self.dtype)
+
+    limits = description["map_limits"]
+    self.map_limits = None if limits is None else tuple(limits)
+
+  @functools.cached_property
+  def part_names(self) -> tuple[str, ...]:
+    """Names of the parts of a score, sorted."""
+    shape = lambda *s: jax.ShapeDtypeStruct(s, self.dtype)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    x = shape(1, *self.shape)
+    found = jax.eval_shape(self.detector.score, self.state, x, keys)
+    return tuple(sorted(found.parts))
 
   @functools.cached_property
   def scorer(self) -> Scorer:
@@ -175,8 +189,9 @@ def read_description(folder: pathlib.Path) -> dict:
     InputError: there is none, it is damaged, or of a newer version.
   """
   path = folder / DESCRIPTION
+  blob = _read(path)
   try:
-    found = json.loads(_read(path))
+    found = json.loads(blob)
     if not isinstance(found, dict):
       raise ValueError
     newer = type(found["format"]) is int and found["format"] > FORMAT
@@ -217,6 +232,7 @@ def save(
   source: str,
   key: jax.Array,
   fingerprint: Mapping,
+  maps: np.ndarray | None = None,
 ) -> None:
   """Writes a trained run.
 
@@ -231,6 +247,7 @@ def save(
     source: where these examples come from.
     key: of the scorer.
     fingerprint: of the data and the weights file.
+    maps: of some normal examples, [n, h, w].
   """
   arrays = {name: np.asarray(v) for name, v in arrays_of(state).items()}
   blob = tensor_file.packed(arrays, {"format": str(FORMAT)})
@@ -259,10 +276,17 @@ def save(
       "score": np.float64(scores).tolist(),
       "brightness": None if preprocess is None else _brightness(normal),
     },
+    "map_limits": None if maps is None else _limits(maps),
     "weights_sha256": tensor_file.sha256(blob),
     "fingerprint": fingerprint,
   }
   write_description(folder, described)
+
+
+def _limits(maps):
+  """What is usual is cold; three times as far off as normal pixels is hot."""
+  usual, extreme = np.nanquantile(np.float64(maps), (0.5, 0.999))
+  return [float(usual), float(usual + 3 * (extreme - usual))]
 
 
 def _brightness(examples):

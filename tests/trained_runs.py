@@ -90,3 +90,14 @@ def images_of(n, seed=0):
     rng.integers(0, 256, (SIZE + 2 * k, SIZE + 5, 3), np.uint8)
     for k in range(n)
   ]
+
+
+def damaged(blob, seed):
+  """The bytes of a file, cut off somewhere or with one of them changed."""
+  rng = np.random.default_rng(seed)
+  at = int(rng.integers(len(blob)))
+  if seed % 2:
+    return blob[:at]
+  changed = bytearray(blob)
+  changed[at] ^= int(rng.integers(1, 256))
+  return bytes(changed)
