@@ -66,8 +66,8 @@ def _command(argv):
     required=True,
     nargs="+",
     metavar="PATH",
-    help="folders (with all folders in them), files, patterns, a .csv file with "
-    "a column path, or - for a list on standard input",
+    help="folders (with all folders in them), files, patterns, a .csv file "
+    "with a column path, or - for a list on standard input",
   )
   parser.add_argument(
     "--output",
@@ -119,8 +119,8 @@ def _threshold(run, text):
     rule_value = _finite(given) if equals else DEFAULTS[rule]
   except ValueError:
     raise InputError(
-      f"--threshold {text}: expected a number, or one of {', '.join(DEFAULTS)}, "
-      "with or without =NUMBER."
+      f"--threshold {text}: expected a number, or one of "
+      f"{', '.join(DEFAULTS)}, with or without =NUMBER."
     ) from None
   value = threshold(run.normal.score, rule, rule_value)
   return {"value": value, "rule": rule, "rule_value": rule_value}
