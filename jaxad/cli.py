@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     choices=("run", *_MODULES, *_LISTS),
     help="run: train, evaluate and report one configuration; export: write a "
     "trained run as one file; predict: score new images; threshold: show or "
-    "set the threshold of a run; methods: list the methods; fields METHOD: list "
-    "all that can be set; cache: show or clear the cache",
+    "set the threshold of a run; methods: list the methods; fields METHOD: "
+    "list all that can be set; cache: show or clear the cache",
   )
   parser.add_argument(
     "arguments", nargs=argparse.REMAINDER, help="of the command"
@@ -270,7 +270,7 @@ def list_fields(arguments: list[str]) -> Iterator[str]:
 
 
 def show_cache(arguments: list[str]) -> Iterator[str]:
-  """Lines with the size of each part of the cache; `--clear PART` empties it."""
+  """Lines with the size of each part of the cache; --clear PART empties it."""
   from jaxad.data import cache
 
   expected = f"expected nothing, or --clear and one of {', '.join(cache.PARTS)}"
