@@ -78,7 +78,7 @@ class FileArray:
 
   def __setitem__(self, row: int, value: np.ndarray):
     """Writes one row."""
-    value = np.ascontiguousarray(value, self.dtype)
+    value = np.asarray(value, self.dtype, order="C")
     if value.shape != self.shape[1:]:
       raise ValueError(f"{value.shape}: expected {self.shape[1:]}")
     data = memoryview(value.reshape(-1).view(np.uint8))
