@@ -15,7 +15,7 @@ from scipy import stats
 FEWEST = 8
 
 # A shift is told where it is both certain and large.
-_CERTAIN = 1e-3
+_CERTAIN = 3e-4
 _LARGE = 0.35
 
 # Defects are rare: where so many parts are anomalous, the parts have changed.
