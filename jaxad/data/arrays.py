@@ -24,9 +24,7 @@ class FileArray:
     rows: which of its rows these are, in which order; None for all.
   """
 
-  def __init__(
-    self, file: io.RawIOBase, shape, dtype, rows=None, lock=None
-  ):
+  def __init__(self, file: io.RawIOBase, shape, dtype, rows=None, lock=None):
     self._file, self._lock = file, lock or threading.Lock()
     self._rows = np.arange(shape[0]) if rows is None else rows
     self.dtype = np.dtype(dtype)
