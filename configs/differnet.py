@@ -32,13 +32,13 @@ TRUNK = "efficientnet_lite0"
 def get_config(preset=None):
   config = configs.base("differnet", preset)
   config.train.batch_size = 24
+  config.eval.batch_size = 1
   if config.data.name == "textures":
     return embedded(config)
   if config.data.name == "folder":
     return photographs(config)
   config.data.image_size = 448
   config.train.epochs = 192
-  config.eval.batch_size = 1
   return config
 
 
@@ -47,7 +47,8 @@ def photographs(config):
   config.data.image_size = 224
   config.train.epochs = 60
   config.train.cached_views = 8
-  config.eval.batch_size = 8
+  # The heat maps of the report alone: a gradient takes as long as five scores.
+  config.eval.maps = "sheet"
   config.detector.trunk = TRUNK
   config.detector.n_scales = 2
   config.detector.hidden = 256
