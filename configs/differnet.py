@@ -45,13 +45,13 @@ def get_config(preset=None):
 def photographs(config):
   """A pretrained trunk on cached views: minutes on a CPU."""
   config.data.image_size = 224
-  config.train.epochs = 60
+  config.train.epochs = 30
   config.train.cached_views = 8
   # The heat maps of the report alone: a gradient takes as long as five scores.
   config.eval.maps = "sheet"
   config.detector.trunk = TRUNK
   config.detector.n_scales = 2
-  config.detector.hidden = 256
+  config.detector.hidden = 128
   config.detector.n_transforms_test = 8
   return config
 
@@ -62,6 +62,7 @@ def embedded(config):
   A third is held out, so that the rate of false alarms is told well.
   """
   photographs(config)
+  config.data.image_size = 256
   config.data.n_train = 144
   config.data.holdout = 1 / 3
   if not is_at_hand(TRUNK):
