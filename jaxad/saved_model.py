@@ -10,6 +10,7 @@ in `assets.extra/jaxad.json`.
 import contextlib
 import os
 import pathlib
+import re
 import tempfile
 
 import jax
@@ -54,9 +55,9 @@ def export_saved_model(run: trained.Run, path: pathlib.Path) -> None:
 
 
 def _write(run, folder):
-  from jax.experimental import jax2tf
-
   tf = tensorflow()
+  from jax.experimental import jax2tf  # imports it too, but not quietly
+
   key = jax.random.fold_in(run.key, SCORING)
   score = run.detector.localize or run.detector.score
   arrays = trained.arrays_of(run.state)
@@ -99,11 +100,10 @@ def _check(run, folder):
     try:
       found = loaded(images=tf.constant(x), ids=tf.constant(names))
     except tf.errors.OpError as error:
-      said = " ".join(str(error.message).split())
       raise InputError(
         f"--format saved_model: TensorFlow {tf.__version__} cannot run "
-        f"{run.method} as jax {jax.__version__} writes it ({said}); leave "
-        "--format out."
+        f"{run.method} as jax {jax.__version__} writes it "
+        f"({_reason(error)}); leave --format out."
       ) from error
     want = run.score(x)
     if not np.allclose(found["image"], want.image, rtol=_TOLERANCE):
@@ -111,6 +111,14 @@ def _check(run, folder):
         f"--format saved_model: TensorFlow {tf.__version__} gives other scores "
         f"for {run.method}; leave --format out."
       )
+
+
+def _reason(error):
+  """The operation that is not known, or else the version of the language."""
+  said = " ".join(str(error.message).split())
+  known = r"operation '[\w.]+'", r"failed to deserialize [\w ]+ using [\w.]+"
+  found = filter(None, (re.search(pattern, said) for pattern in known))
+  return next((match[0] for match in found), said[:200])
 
 
 @contextlib.contextmanager

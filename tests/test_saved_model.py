@@ -50,3 +50,13 @@ def test_tensorflow_gives_the_scores_of_the_run(method, tmp_path, capsys):
   # It is not written over.
   assert cli.main(arguments) == cli.USAGE_ERROR
   assert "it exists" in capsys.readouterr().err
+
+
+def test_an_operation_that_tensorflow_lacks_is_named(tmp_path, capsys):
+  write_run(tmp_path / "run", "saoe")
+  arguments = ["export", "--format=saved_model", f"--run={tmp_path / 'run'}"]
+  code = cli.main([*arguments, f"--output={tmp_path / 'model'}"])
+  (line,) = capsys.readouterr().err.splitlines()
+  assert code == cli.USAGE_ERROR and "cannot run saoe" in line
+  assert len(line) < 300
+  assert [path.name for path in tmp_path.iterdir()] == ["run"]
