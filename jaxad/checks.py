@@ -2,6 +2,7 @@
 """Whether the fields of a run fit each other, and what is said before it."""
 
 import contextlib
+import math
 import pathlib
 import sys
 
@@ -11,12 +12,17 @@ from ml_collections import ConfigDict
 
 from jaxad.callbacks import EveryEpochs
 from jaxad.config import build_detector
+from jaxad.data.examples import Examples
+from jaxad.data.images import memory
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
 from jaxad.networks.trunk import weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
+
+# Of a pixel: its value, its mask, and what sorting them takes.
+_BYTES_OF_A_MAP = 24
 
 
 def checked_detector(config) -> Detector:
@@ -49,6 +55,13 @@ def checked_detector(config) -> Detector:
       "config.eval.nearest_neighbour compares cached features: set "
       "config.train.cached_views."
     )
+  if config.data.tile is not None:
+    for name in ("nearest_neighbour", "protocol"):
+      if config.eval[name] not in (False, "standard"):
+        raise InputError(
+          f"config.eval.{name}={config.eval[name]}: it is of whole images, and "
+          "config.data.tile cuts them up; leave one of them out."
+        )
   if config.eval.protocol == "official" and detector.official is None:
     raise InputError(
       "config.eval.protocol=official: the authors' test code of "
@@ -105,6 +118,23 @@ def check_labels(config, label: np.ndarray) -> None:
         f"config.eval.{name}={value} needs normal and anomalous test images; "
         "leave it out."
       )
+
+
+def check_maps(config, test: Examples) -> None:
+  """Whether the maps of all test images fit into memory, with their ranks.
+
+  Raises:
+    InputError: they do not.
+  """
+  if config.eval.maps != "all" or test.mask is None:
+    return
+  need = math.prod(test.mask.shape) * _BYTES_OF_A_MAP
+  if need > memory() / 2:
+    raise InputError(
+      f"config.eval.maps=all: pixel figures of {len(test.id)} images take "
+      f"{need / 1e9:.2f} GB, more than half of the memory; set it to sheet, or "
+      "lower config.data.image_size."
+    )
 
 
 def weights_of(config) -> str | None:

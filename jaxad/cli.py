@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     "command",
     choices=("run", *_MODULES, *_LISTS),
     help="run: train, evaluate and report one configuration; export: write a "
-    "trained run as one file; threshold: show or set the threshold of a run; "
-    "methods: list the methods; fields METHOD: list all that can be set",
+    "trained run as one file; predict: score new images; threshold: show or "
+    "set the threshold of a run; methods: list the methods; fields METHOD: "
+    "list all that can be set; cache: show or clear the cache",
   )
   parser.add_argument(
     "arguments", nargs=argparse.REMAINDER, help="of the command"
@@ -268,6 +269,24 @@ def list_fields(arguments: list[str]) -> Iterator[str]:
   yield from _listed(config.schema(method), "config")
 
 
+def show_cache(arguments: list[str]) -> Iterator[str]:
+  """Lines with the size of each part of the cache; --clear PART empties it."""
+  from jaxad.data import cache
+
+  expected = f"expected nothing, or --clear and one of {', '.join(cache.PARTS)}"
+  if arguments:
+    if len(arguments) != 2 or arguments[0] != "--clear":
+      raise InputError(f"jaxad cache {' '.join(arguments)}: {expected}.")
+    if arguments[1] not in (*cache.PARTS, "all"):
+      raise InputError(f"--clear {arguments[1]}: {expected}, or all.")
+    parts = cache.PARTS if arguments[1] == "all" else (arguments[1],)
+    for part in parts:
+      cache.clear(part)
+  yield str(cache.cache_dir())
+  for part, size in cache.sizes().items():
+    yield f"{size / 1e6:12,.1f} MB  {part}"
+
+
 def _listed(known, where):
   """The fields of a group first, then its groups."""
   groups = {k: field for k, field in known.items() if isinstance(field, dict)}
@@ -298,5 +317,5 @@ def _shown(value):
   return str(value)
 
 
-_MODULES = ("export", "threshold")
-_LISTS = {"methods": methods, "fields": list_fields}
+_MODULES = ("predict", "export", "threshold")
+_LISTS = {"methods": methods, "fields": list_fields, "cache": show_cache}

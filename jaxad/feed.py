@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxad import distributed
+from jaxad.data.arrays import FileArray, Rows
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Batch, Phase, Plan, Stream
 from jaxad.errors import InputError
@@ -346,8 +347,13 @@ def _stacked(batches):
   return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
 
 
-def fits(arrays: dict[str, np.ndarray]) -> bool:
-  """Whether arrays may lie on every device: see `DEVICE_SHARE`."""
+def fits(arrays: dict[str, Rows]) -> bool:
+  """Whether arrays may lie on every device: see `DEVICE_SHARE`.
+
+  What was too large for the host's memory stays in its file.
+  """
+  if any(isinstance(value, FileArray) for value in arrays.values()):
+    return False
   needed = sum(value.nbytes for value in arrays.values())
   return needed <= DEVICE_SHARE * device_memory()
 

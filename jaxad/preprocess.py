@@ -8,7 +8,7 @@ did. It needs NumPy alone.
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -89,10 +89,15 @@ class Preprocess:
     """
     x = self.eight_bits(image)
     layout = self.layout(x.shape[:2])
-    cut = (resized(_window(x, box), self.size) for box in layout.boxes)
+    cut = (resized(window(x, box), self.size) for box in layout.boxes)
     return np.stack(
       [_with_channels(view, self.channels) for view in cut]
     ), layout
+
+  def overview(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The whole image, squashed to a size: uint8 [H, W, C]."""
+    x = resized(self.eight_bits(image), size)
+    return _with_channels(x, self.channels)
 
   def layout(self, size: tuple[int, int]) -> Layout:
     """Where the views of an image of this size (h, w) lie."""
@@ -207,15 +212,20 @@ def _starts(n, tile, overlap):
   return np.linspace(0, n - tile, count).round().astype(int).tolist()
 
 
-def _window(x, box):
-  """A part of an image; black where that lies beyond the border."""
+def window(x: np.ndarray, box: Sequence[int]) -> np.ndarray:
+  """A part of an image or mask; black where that lies beyond the border.
+
+  Args:
+    x: [h, w, ...].
+    box: its top, left, bottom and right in pixels.
+  """
   top, left, bottom, right = box
   h, w = x.shape[:2]
   inside = x[max(top, 0) : min(bottom, h), max(left, 0) : min(right, w)]
   before = max(-top, 0), max(-left, 0)
   after = max(bottom - h, 0), max(right - w, 0)
   if any(before + after):
-    pad = [(before[0], after[0]), (before[1], after[1]), (0, 0)]
+    pad = [*zip(before, after, strict=True), *[(0, 0)] * (x.ndim - 2)]
     inside = np.pad(inside, pad)
   return inside
 

@@ -12,6 +12,7 @@ import sys
 import time
 
 import jax
+import numpy as np
 
 from jaxad import callbacks, checks, data, features, splits, trained
 from jaxad.checkpoints import Checkpoints
@@ -23,9 +24,8 @@ from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer, official_scores
 from jaxad.evaluation.thresholds import threshold
 from jaxad.loop import Diverged, fit, make_plan
-from jaxad.preprocess import Preprocess
 from jaxad.provenance import provenance
-from jaxad.report.pictures import write_pictures
+from jaxad.report.pictures import SHEET_IMAGES, write_pictures
 from jaxad.report.tables import results_table, write_json
 from jaxad.seeds import shared_compilations, summarize
 from jaxad.workdir import Workdir, config_of
@@ -117,6 +117,7 @@ def _run(config, detector, folder, images):
   seen, weights = rows(images.by_name()), checks.weights_of(config)
   folder.check_data(seen, weights)
   checks.check_labels(config, images.data.test.label)
+  checks.check_maps(config, images.data.test)
   with under("config.train"):
     plan = make_plan(
       detector,
@@ -167,10 +168,10 @@ def _run(config, detector, folder, images):
     results |= evaluate(found)
   if official is not None:
     results |= official.figures(last, workdir)
-  sheet_maps = lambda shown: scorer.scores(state, shown, with_maps=True).map
-  write_pictures(
-    workdir, found, sheet_maps if config.eval.maps != "none" else None
-  )
+  maps_of = lambda shown: scorer.scores(state, shown, with_maps=True).map
+  if config.eval.maps == "none":
+    maps_of = lambda _: None
+  write_pictures(workdir, found, maps_of)
   source = "held-out images" if images.held_out else "training images"
   # A threshold that was set since stays when a finished run is resumed.
   if not (workdir / trained.DESCRIPTION).exists():
@@ -178,13 +179,14 @@ def _run(config, detector, folder, images):
       workdir,
       config=config.to_dict(),
       state=state,
-      preprocess=_preprocess(images),
+      preprocess=images.preprocess,
       normal=images.normal,
       scores=normal,
       threshold=found.threshold,
       source=source,
       key=score_key,
       fingerprint=results["fingerprint"],
+      maps=maps_of(images.normal.take(np.arange(len(normal))[:SHEET_IMAGES])),
     )
   results |= {
     "n_train": len(images.data.train.label),
@@ -206,12 +208,6 @@ def _run(config, detector, folder, images):
       print(text)
   print(f"everything is in {workdir}")
   return results
-
-
-def _preprocess(images):
-  """How images came to be what the detector sees; None where they are none."""
-  x = images.data.train.x
-  return Preprocess(tuple(x.shape[1:3]), x.shape[3]) if x.ndim == 4 else None
 
 
 def _trained(config, detector, state, inputs, plan, scorer, workdir):

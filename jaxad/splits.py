@@ -10,6 +10,7 @@ from jaxad import data
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Detector
 from jaxad.errors import InputError
+from jaxad.preprocess import Preprocess
 from jaxad.seeding import generator
 
 
@@ -26,6 +27,11 @@ class Splits:
   data: Dataset
   normal: Examples
   held_out: bool
+
+  @property
+  def preprocess(self) -> Preprocess | None:
+    """What made the pixels of all images."""
+    return self.data.preprocess
 
   def by_name(self) -> dict[str, Examples | None]:
     """All that makes up the data, for a fingerprint."""
@@ -87,7 +93,7 @@ def load(
   normal = np.flatnonzero(found.train.label == 0)
   order = generator("threshold", fields["seed"]).permutation(len(normal))
   chosen = normal[np.sort(order[:threshold_images])]
-  return Splits(found, found.train.take(chosen), held_out=False)
+  return _splits(found, found.train, found.train.take(chosen), held_out=False)
 
 
 def _held_out(found, holdout, seed):
@@ -104,4 +110,13 @@ def _held_out(found, holdout, seed):
   held = np.sort(normal[order[:n_held]])
   rest = np.setdiff1d(np.arange(len(found.train.label)), held)
   train, held = found.train.take(rest), found.train.take(held)
-  return Splits(found._replace(train=train), held, held_out=True)
+  return _splits(found, train, held, held_out=True)
+
+
+def _splits(found, train, normal, held_out):
+  """What is trained on are tiles, where there are any, and not images."""
+  outliers = found.outliers
+  found = found._replace(
+    train=train.flat(), outliers=outliers and outliers.flat()
+  )
+  return Splits(found, normal, held_out)

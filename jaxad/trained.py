@@ -71,6 +71,8 @@ class Run(ImageScorer):
     threshold_rule: (rule, value or None), see `jaxad.evaluation.thresholds`.
     threshold_source: "held-out images" or "training images".
     normal: the images that the threshold comes from.
+    map_limits: (cold, hot) values of maps, by those of normal images, for
+      pictures that can be compared; None where there are no maps.
     description: all that stands in `model.json`.
   """
 
@@ -96,6 +98,18 @@ class Run(ImageScorer):
     )
     self.detector = _detector(self.config)
     self.state = state_of(self.detector, self.shape, self.dtype)
+
+    limits = description["map_limits"]
+    self.map_limits = None if limits is None else tuple(limits)
+
+  @functools.cached_property
+  def part_names(self) -> tuple[str, ...]:
+    """Names of the parts of a score, sorted."""
+    shape = lambda *s: jax.ShapeDtypeStruct(s, self.dtype)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    x = shape(1, *self.shape)
+    found = jax.eval_shape(self.detector.score, self.state, x, keys)
+    return tuple(sorted(found.parts))
 
   @functools.cached_property
   def scorer(self) -> Scorer:
@@ -218,6 +232,7 @@ def save(
   source: str,
   key: jax.Array,
   fingerprint: Mapping,
+  maps: np.ndarray | None = None,
 ) -> None:
   """Writes a trained run.
 
@@ -232,6 +247,7 @@ def save(
     source: where these examples come from.
     key: of the scorer.
     fingerprint: of the data and the weights file.
+    maps: of some normal examples, [n, h, w].
   """
   arrays = {name: np.asarray(v) for name, v in arrays_of(state).items()}
   blob = tensor_file.packed(arrays, {"format": str(FORMAT)})
@@ -258,20 +274,30 @@ def save(
     "normal": {
       "id": list(normal.id),
       "score": np.float64(scores).tolist(),
-      "brightness": None if preprocess is None else _brightness(normal.x),
+      "brightness": None if preprocess is None else _brightness(normal),
     },
+    "map_limits": None if maps is None else _limits(maps),
     "weights_sha256": tensor_file.sha256(blob),
     "fingerprint": fingerprint,
   }
   write_description(folder, described)
 
 
-def _brightness(x):
-  """The mean of each image's pixels."""
-  means = []
+def _limits(maps):
+  """What is usual is cold; three times as far off as normal pixels is hot."""
+  usual, extreme = np.nanquantile(np.float64(maps), (0.5, 0.999))
+  return [float(usual), float(usual + 3 * (extreme - usual))]
+
+
+def _brightness(examples):
+  """The mean of each image's pixels, over all of its tiles."""
+  x, means = examples.x, []
   for first in range(0, len(x), _AT_ONCE):
     part = x[np.arange(first, min(first + _AT_ONCE, len(x)))]
     means += part.mean(tuple(range(1, part.ndim)), dtype=float).tolist()
+  if examples.tiles is not None:
+    parts = np.split(np.array(means), examples.tiles.cuts[1:-1])
+    means = [float(part.mean()) for part in parts]
   return means
 
 

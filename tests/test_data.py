@@ -14,7 +14,7 @@ from PIL import Image
 
 import jaxad.data
 from jaxad import fields
-from jaxad.data import folder, images, magnetic_tile
+from jaxad.data import magnetic_tile
 from jaxad.errors import InputError
 
 
@@ -80,168 +80,6 @@ def load_error(*args, **keywords):
   return message
 
 
-# Decoding.
-
-
-def test_resize_is_that_of_pillow(tmp_path):
-  array = pixels(size=50)
-  path = save(tmp_path / "a.png", array)
-  for size in (17, 50, 64):
-    expected = Image.fromarray(array).resize(
-      (size, size), Image.Resampling.BILINEAR
-    )
-    got = images.decode(path, size)
-    np.testing.assert_array_equal(got, np.asarray(expected))
-    np.testing.assert_array_equal(images.decode(path.read_bytes(), size), got)
-  assert got.dtype == np.uint8
-
-
-def test_aspect_ratio_is_not_kept(tmp_path):
-  path = save(tmp_path / "a.png", pixels(size=40)[:20])
-  assert images.decode(path, 16).shape == (16, 16, 3)
-
-
-def test_grey(tmp_path):
-  array = pixels(channels=1)
-  got = images.decode(save(tmp_path / "a.png", array), 24)
-  np.testing.assert_array_equal(got, np.repeat(array[..., None], 3, axis=-1))
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
-def test_alpha_is_dropped(tmp_path, suffix):
-  array = pixels(channels=4)
-  path = tmp_path / f"a.{suffix}"
-  lossless = {"lossless": True, "exact": True} if suffix == "webp" else {}
-  save(path, array, **lossless)
-  np.testing.assert_array_equal(images.decode(path, 24), array[..., :3])
-
-
-def test_grey_with_alpha(tmp_path):
-  array = pixels(channels=2)
-  got = images.decode(save(tmp_path / "a.png", array), 24)
-  np.testing.assert_array_equal(got[..., 1], array[..., 0])
-
-
-@pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 256, 2))])
-def test_palette(tmp_path, transparency):
-  image = Image.fromarray(pixels(size=24)).quantize(100)
-  expected = np.asarray(image.convert("RGB"))
-  keywords = {} if transparency is None else {"transparency": transparency}
-  image.save(tmp_path / "a.png", **keywords)
-  got = images.decode(tmp_path / "a.png", 24)
-  np.testing.assert_array_equal(got, expected)
-
-
-def test_one_bit(tmp_path):
-  array = pixels(channels=1) > 127
-  got = images.decode(save(tmp_path / "a.png", array), 24)
-  np.testing.assert_array_equal(got[..., 2], array * 255)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path, suffix):
-  array = np.linspace(0, 65535, 24 * 24).astype(np.uint16).reshape(24, 24)
-  got = images.decode(save(tmp_path / f"a.{suffix}", array), 24)
-  expected = np.round(array / 257).astype(np.uint8)
-  np.testing.assert_array_equal(got[..., 0], expected)
-  assert len(np.unique(got)) == 256
-
-
-def test_int32_holds_sixteen_bits_or_is_an_error(tmp_path):
-  array = np.full((8, 8), 65535, np.int32)
-  got = images.decode(save(tmp_path / "a.tif", array), 8)
-  assert (got == 255).all()
-  path = save(tmp_path / "b.tif", array + 1)
-  with pytest.raises(InputError, match="b.tif.*65536.*8 or 16 bits"):
-    images.decode(path, 8)
-  path = save(tmp_path / "c.tif", array.astype(np.float32) / 65535)
-  with pytest.raises(InputError, match="c.tif.*8 or 16 bits"):
-    images.decode(path, 8)
-
-
-def test_cmyk_jpeg(tmp_path):
-  image = Image.new("CMYK", (24, 24), (0, 255, 255, 0))
-  image.save(tmp_path / "a.jpg", quality=100)
-  got = images.decode(tmp_path / "a.jpg", 24).astype(int)
-  assert np.abs(got - [255, 0, 0]).max() <= 4
-
-
-def test_exif_orientation(tmp_path):
-  array = np.zeros((24, 24, 3), np.uint8)
-  array[:12, :12] = 255
-  exif = Image.Exif()
-  exif[0x0112] = 6  # To be turned clockwise by a quarter.
-  path = save(tmp_path / "a.png", array, exif=exif)
-  got = images.decode(path, 24)
-  np.testing.assert_array_equal(got, np.rot90(array, -1))
-
-
-@pytest.mark.parametrize(
-  ("top", "dtype"),
-  [
-    (1, np.uint8),
-    (255, np.uint8),
-    (1, np.uint16),
-    (255, np.uint16),
-    (65535, np.uint16),
-  ],
-)
-def test_mask_values(tmp_path, top, dtype):
-  mask = np.zeros((24, 24), dtype)
-  mask[3:9, 5:20] = top
-  mask[20:] = top // 3
-  got = images.decode_mask(save(tmp_path / "a.png", mask), 24)
-  expected = np.zeros((24, 24), np.uint8)
-  expected[3:9, 5:20] = 1
-  np.testing.assert_array_equal(got, expected)
-
-
-def test_mask_is_resized_by_nearest_neighbour(tmp_path):
-  mask = pixels(channels=1, size=30)
-  got = images.decode_mask(save(tmp_path / "a.png", mask), 13)
-  binary = Image.fromarray((mask > 127).astype(np.uint8))
-  expected = binary.resize((13, 13), Image.Resampling.NEAREST)
-  np.testing.assert_array_equal(got, np.asarray(expected))
-
-
-def test_mask_of_colour_or_one_bit(tmp_path):
-  mask = pixels(channels=1) > 127
-  save(tmp_path / "a.png", mask)
-  save(tmp_path / "b.png", np.repeat(mask[..., None], 3, -1) * np.uint8(255))
-  for name in ("a.png", "b.png"):
-    got = images.decode_mask(tmp_path / name, 24)
-    np.testing.assert_array_equal(got, mask)
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
-def test_truncated_file_is_an_error_that_names_it(tmp_path, suffix):
-  path = save(tmp_path / f"broken.{suffix}", pixels(size=64))
-  path.write_bytes(path.read_bytes()[:-800])
-  with pytest.raises(InputError, match=r"broken\." + suffix):
-    images.decode(path, 24)
-
-
-def test_empty_and_foreign_files(tmp_path):
-  (tmp_path / "a.png").touch()
-  (tmp_path / "b.png").write_text("no image")
-  with pytest.raises(InputError, match="a.png: empty file"):
-    images.decode(tmp_path / "a.png", 8)
-  with pytest.raises(InputError, match="b.png: not an image file"):
-    images.decode(tmp_path / "b.png", 8)
-
-
-@pytest.mark.parametrize("size", [0, -3, 2.5, "big", (64, 0), (1, 2, 3), None])
-def test_wrong_image_size(size):
-  assert load_error("folder", image_size=size).startswith("image_size=")
-
-
-def test_image_size_of_two_numbers():
-  assert images.side((64, 64)) == 64 == images.side(np.int64(64))
-  assert type(images.side((np.int64(64), 64))) is int
-  message = load_error("folder", root="x", image_size=(64, 48))
-  assert "(64, 48)" in message and "square" in message
-
-
 # Folders.
 
 
@@ -275,44 +113,6 @@ def test_without_ground_truth_there_are_no_masks(tmp_path):
   assert dataset.test.mask is None and len(dataset.test.label) == 7
 
 
-def test_stray_and_hidden_files_are_ignored(tmp_path):
-  make_mvtec(tmp_path, masks=False)
-  save(tmp_path / "test" / "stray.png")
-  save(tmp_path / "stray.png")
-  save(tmp_path / "test" / "hole" / ".hidden.png")
-  save(tmp_path / "test" / ".thumbnails" / "a.png")
-  (tmp_path / "test" / "hole" / "notes.txt").write_text("x")
-  (tmp_path / "test" / "empty").mkdir()
-  items = folder.scan(tmp_path)
-  assert len(items) == 11
-  assert {item.kind for item in items} == {"good", "hole", "cut"}
-
-
-def test_suffixes_in_any_case_and_links(tmp_path):
-  for name in ("a.PNG", "b.JPG", "c.jpeg", "d.Bmp", "e.tif", "f.TIFF"):
-    save(tmp_path / "good" / name)
-  target = save(tmp_path / "elsewhere" / "g.webp")
-  (tmp_path / "good" / "g.webp").symlink_to(target)
-  (tmp_path / "bad").symlink_to(tmp_path / "elsewhere")
-  items = folder.scan(tmp_path)
-  assert sum(item.kind == "good" for item in items) == 7
-  assert {item.kind for item in items} == {"good", "bad", "elsewhere"}
-
-
-def test_mask_names(tmp_path):
-  make_mvtec(tmp_path)
-  truth = tmp_path / "ground_truth" / "hole"
-  (truth / "000_mask.png").rename(truth / "000.png")
-  (truth / "001_mask.png").rename(truth / "001_mask.PNG")
-  items = {item.id: item for item in folder.scan(tmp_path)}
-  assert items["test/hole/000.png"].mask.name == "000.png"
-  assert items["test/hole/001.png"].mask.name == "001_mask.PNG"
-  (truth / "000.png").unlink()
-  message = load_error("folder", root=tmp_path, unreadable="skip")
-  assert "test/hole/000.png has no mask" in message
-  assert "000_mask.png" in message
-
-
 def test_unreadable_mask_is_an_error_even_with_skip(tmp_path):
   make_mvtec(tmp_path)
   (tmp_path / "ground_truth" / "cut" / "001_mask.png").write_bytes(b"?")
@@ -342,32 +142,6 @@ def test_plain_layout(tmp_path):
   assert "test_fraction" in load_error("folder", root=tmp_path, test_fraction=1)
 
 
-def test_an_image_more_or_less_moves_at_most_one_other(tmp_path):
-  for number in range(40):
-    (tmp_path / "good").mkdir(exist_ok=True)
-    (tmp_path / "good" / f"{number}.png").touch()
-  split = lambda seed: {i.id: i.split for i in folder.scan(tmp_path, seed=seed)}
-  seeds = range(8)
-  before = [split(seed) for seed in seeds]
-  assert len({tuple(sorted(b.items())) for b in before}) == 8
-  for change in ("40.png", "7.png"):
-    path = tmp_path / "good" / change
-    path.unlink() if path.exists() else path.touch()
-    after = [split(seed) for seed in seeds]
-    for a, b in zip(before, after, strict=True):
-      assert sum(a[name] != b[name] for name in a.keys() & b.keys()) <= 1
-    before = after
-
-
-@pytest.mark.parametrize("where", ["good", "."])
-def test_only_good_images(tmp_path, where):
-  for number in range(5):
-    save(tmp_path / where / f"{number}.png")
-  dataset = jaxad.data.load("folder", root=tmp_path, image_size=8)
-  assert len(dataset.train.label) == 4
-  assert dataset.test.label.tolist() == [0]
-
-
 def test_subset_is_a_folder_below_the_root(tmp_path):
   make_mvtec(tmp_path / "screw", masks=False)
   dataset = jaxad.data.load(
@@ -381,23 +155,6 @@ def test_wrong_folders(tmp_path):
   assert load_error("folder") == "root=None: expected a folder of images"
   message = load_error("folder", root=tmp_path / "none")
   assert message.startswith(f"root={tmp_path / 'none'}: no such folder")
-  empty = tmp_path / "empty"
-  empty.mkdir()
-  message = load_error("folder", root=empty)
-  assert "no images" in message and "train/good/" in message
-  save(tmp_path / "bad_only" / "bad" / "0.png")
-  assert "no good images" in load_error("folder", root=tmp_path / "bad_only")
-  # A stray picture beside folders of unknown meaning is no normal example.
-  save(tmp_path / "bad_only" / "overview.png")
-  assert "no good images" in load_error("folder", root=tmp_path / "bad_only")
-  save(tmp_path / "half" / "train" / "good" / "0.png")
-  assert "no images in the folders" in load_error(
-    "folder", root=tmp_path / "half"
-  )
-  save(tmp_path / "other" / "test" / "good" / "0.png")
-  assert "train/good" in load_error("folder", root=tmp_path / "other")
-  save(tmp_path / "one" / "good" / "0.png")
-  assert "two or more" in load_error("folder", root=tmp_path / "one")
 
 
 def test_unreadable_image(tmp_path, capfd):
@@ -412,11 +169,10 @@ def test_unreadable_image(tmp_path, capfd):
   train, test = jaxad.data.load(
     "folder", root=tmp_path, image_size=24, unreadable="skip"
   )
-  lines = capfd.readouterr().err.splitlines()
-  assert lines == [
+  assert capfd.readouterr().err.splitlines()[-1] == (
     "jaxad: skipped 2 unreadable of 11 images: test/hole/001.png, "
     "train/good/001.png"
-  ]
+  )
   assert train.id == tuple(f"train/good/00{k}.png" for k in (0, 2, 3))
   assert len(test.id) == 6
   # Images and masks stay together behind the gap.
@@ -452,29 +208,6 @@ def test_nothing_left_of_a_split(tmp_path, folders, expected):
   )
 
 
-def test_more_images_than_memory(tmp_path, monkeypatch):
-  make_mvtec(tmp_path)
-  load = lambda size: jaxad.data.load("folder", root=tmp_path, image_size=size)
-  # 11 images with masks: 704 bytes at one pixel a side of 4.
-  monkeypatch.setattr(images, "_memory", lambda: 704 * 4)
-  assert load(6).test.x.shape[1] == 6
-  message = load_error("folder", root=tmp_path, image_size=8)
-  assert message == (
-    "image_size=8: 11 images of this size take 0.00 GB, and the memory has "
-    "0.00; expected 6 or less"
-  )
-  monkeypatch.setattr(images, "_memory", lambda: 4e9)
-  for name, keywords in (
-    ("folder", {"root": tmp_path}),
-    ("textures", {"n_train": 60000}),
-    ("digits", {"subset": "1"}),
-  ):
-    message = load_error(name, image_size=16000, **keywords)
-    assert message.startswith("image_size=16000: "), name
-  monkeypatch.undo()
-  assert 2**28 < images._memory() < 2**50
-
-
 def test_unknown_names():
   message = load_error("mnits")
   assert "'mnits'" in message and "mvtec_ad" in message
@@ -487,6 +220,7 @@ WRONG = {
   "seed": (-1, 0.5, float("nan"), 10**12),
   "split_seed": (-1, float("nan"), 2**32),
   "test_fraction": (0, 1, -0.1, float("nan"), "half"),
+  "normal": (3, (1, "good")),
   "n_train": (0, -1, float("nan"), 10**9),
   "n_test_good": (-1, 10**9),
   "n_test_defect": (-1, 10**9, 2.5),
@@ -525,6 +259,7 @@ def test_mvtec_ad_equals_folder(tmp_path, capfd):
   make_mvtec(tmp_path / "screw")
   keywords = {"root": tmp_path, "subset": "screw", "image_size": 16}
   expected = jaxad.data.load("folder", **keywords)
+  capfd.readouterr()
   for _ in ("prepare", "reuse"):
     got = jaxad.data.load("mvtec_ad", **keywords)
     for a, b in zip(got, expected, strict=True):

@@ -8,8 +8,17 @@ has been read of a mapped file counts as memory of the process.
 import io
 import math
 import threading
+import weakref
 
 import numpy as np
+
+
+class _File:
+  """An open file that threads share; closed when nobody has it."""
+
+  def __init__(self, raw: io.RawIOBase):
+    self.raw, self.lock = raw, threading.Lock()
+    weakref.finalize(self, raw.close)
 
 
 class FileArray:
@@ -24,10 +33,8 @@ class FileArray:
     rows: which of its rows these are, in which order; None for all.
   """
 
-  def __init__(
-    self, file: io.RawIOBase, shape, dtype, rows=None, lock=None
-  ):
-    self._file, self._lock = file, lock or threading.Lock()
+  def __init__(self, file: io.RawIOBase | _File, shape, dtype, rows=None):
+    self._file = file if isinstance(file, _File) else _File(file)
     self._rows = np.arange(shape[0]) if rows is None else rows
     self.dtype = np.dtype(dtype)
     self.shape = (len(self._rows), *shape[1:])
@@ -60,28 +67,34 @@ class FileArray:
     return math.prod(self.shape[1:]) * self.dtype.itemsize
 
   def _read(self, data, at):
-    with self._lock:
-      self._file.seek(at)
+    file = self._file.raw
+    with self._file.lock:
+      file.seek(at)
       while len(data):
-        count = self._file.readinto(data)
+        count = file.readinto(data)
         if not count:
-          raise OSError(f"{self._file.name} has been cut short; start again")
+          raise OSError(f"{file.name} has been cut short; start again")
         data = data[count:]
 
   def __setitem__(self, row: int, value: np.ndarray):
     """Writes one row."""
-    value = np.ascontiguousarray(value, self.dtype)
+    value = np.asarray(value, self.dtype, order="C")
     if value.shape != self.shape[1:]:
       raise ValueError(f"{value.shape}: expected {self.shape[1:]}")
     data = memoryview(value.reshape(-1).view(np.uint8))
-    with self._lock:
-      self._file.seek(int(self._rows[row]) * self._row_bytes)
+    with self._file.lock:
+      self._file.raw.seek(int(self._rows[row]) * self._row_bytes)
       while len(data):
-        data = data[self._file.write(data) :]
+        data = data[self._file.raw.write(data) :]
 
   def __array__(self, dtype=None, copy=None):
     del copy  # It is always one.
     return self[:] if dtype is None else self[:].astype(dtype)
+
+  def is_whole(self) -> bool:
+    """Whether the file is as long as the array."""
+    length = self._file.raw.seek(0, io.SEEK_END)
+    return length == len(self) * self._row_bytes
 
   def take(self, rows, axis: int = 0) -> "FileArray":
     """These rows, still in the file, as `np.ndarray.take` has them."""
@@ -97,4 +110,22 @@ class FileArray:
 
   def _view(self, rows):
     shape = (len(rows), *self.shape[1:])
-    return FileArray(self._file, shape, self.dtype, rows, self._lock)
+    return FileArray(self._file, shape, self.dtype, rows)
+
+
+Rows = np.ndarray | FileArray
+
+
+def part(x: Rows, rows: slice | np.ndarray) -> Rows:
+  """Rows of an array, which stay where they are."""
+  if isinstance(x, FileArray):
+    return x.take(np.arange(len(x))[rows])
+  return x[rows]
+
+
+def joined(x: Rows, y: Rows) -> Rows:
+  """The rows of x and then those of y."""
+  both = isinstance(x, FileArray) and isinstance(y, FileArray)
+  if both and (found := x.joined(y)) is not None:
+    return found
+  return np.concatenate([x[:], y[:]])

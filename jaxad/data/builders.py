@@ -13,15 +13,15 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import pathlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import absl.logging
 import tensorflow_datasets as tfds
 
 from jaxad.data import _tf, dra_sets, folder, magnetic_tile, textures
+from jaxad.data.cache import cache_dir
 from jaxad.data.examples import Item
 from jaxad.errors import InputError
 
@@ -159,14 +159,6 @@ class Textures(_Builder):
     )
 
 
-def cache_dir() -> pathlib.Path:
-  """$JAXAD_CACHE, or `jaxad` in the user's cache folder."""
-  if "JAXAD_CACHE" in os.environ:
-    return pathlib.Path(os.environ["JAXAD_CACHE"]).expanduser()
-  xdg = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  return pathlib.Path(xdg).expanduser() / "jaxad"
-
-
 def describe(root: pathlib.Path, items: Iterable[Item]) -> dict:
   """The facts that a prepared copy of files depends on, see `records`.
 
@@ -188,8 +180,8 @@ def records(
   facts: dict,
   config: str | TexturesConfig | None = None,
   root: pathlib.Path | None = None,
-) -> list[Item]:
-  """Reads a data set, which the first call prepares.
+) -> Callable[[], Iterator[Item]]:
+  """A data set, which the first call prepares.
 
   TFDS finds a prepared copy by name, configuration and version, even where the
   manual directory is another one now. So each copy gets a folder of its own,
@@ -203,7 +195,8 @@ def records(
     root: the manual directory.
 
   Returns:
-    All items, in the order of TFDS, which hashes.
+    What gives all items, in the order of TFDS, which hashes; their bytes are
+    read as they are asked for.
 
   Raises:
     InputError: the cache cannot be written.
@@ -215,17 +208,21 @@ def records(
     if not prepared.is_dir():
       _prepare(builder_class, prepared, config, root)
     builder = builder_class(data_dir=prepared, config=config)
-    return [
-      Item(
-        split=split,
-        id=record["id"].decode(),
-        kind=record["kind"].decode(),
-        image=record["image"],
-        mask=record["mask"] or None,
-      )
-      for split in ("train", "test")
-      for record in builder.as_dataset(split=split).as_numpy_iterator()
-    ]
+
+  def items():
+    for split in ("train", "test"):
+      with quiet():
+        found = builder.as_dataset(split=split).as_numpy_iterator()
+      for record in found:
+        yield Item(
+          split=split,
+          id=record["id"].decode(),
+          kind=record["kind"].decode(),
+          image=record["image"],
+          mask=record["mask"] or None,
+        )
+
+  return items
 
 
 def _prepare(builder_class, prepared, config, root):

@@ -10,35 +10,127 @@ import pathlib
 
 import numpy as np
 
+from jaxad.data.arrays import Rows, joined, part
+from jaxad.preprocess import Layout, Preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+  """How the images of a split are cut into tiles, which are the rows of `x`.
+
+  Attributes:
+    preprocess: what cut them.
+    layouts: where the tiles of each image lie, N of them.
+    defective: bool [M], whether a tile shows a part of a defect; of images
+      without a mask, whether there is one at all.
+    pictures: uint8 [N, h, w, C], the images themselves, small.
+  """
+
+  preprocess: Preprocess
+  layouts: tuple[Layout, ...]
+  defective: np.ndarray
+  pictures: Rows
+
+  @property
+  def cuts(self) -> np.ndarray:
+    """int [N + 1]: the tiles of image i are rows cuts[i] to cuts[i + 1]."""
+    return np.cumsum([0, *(len(layout.boxes) for layout in self.layouts)])
+
+  def rows(self, images: np.ndarray) -> np.ndarray:
+    """The tiles of these images, in their order."""
+    cuts = self.cuts
+    parts = [np.arange(cuts[i], cuts[i + 1]) for i in images]
+    return np.concatenate([np.arange(0), *parts])
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
   """One split, decoded.
 
   Attributes:
-    x: uint8 [N, H, W, C], or any [N, ...] array (feature rows).
+    x: uint8 [N, H, W, C], or any [N, ...] array (feature rows); with `tiles`
+      [M, ...], a row for each tile. In memory, or in a file and read by
+      `x[rows]`.
     label: int32 [N]; 0 normal, 1 anomalous, 2 a stand-in for an anomaly, see
       `Dataset.outliers`. What training hides among the normal examples has 0.
     id: stable unique names, the paths relative to the root; sorted.
     kind: "good" or the kind of defect, N of them.
-    mask: uint8 [N, H, W], 1 on defect pixels, all 0 for normal examples; None
+    mask: uint8 [N, h, w], 1 on defect pixels, all 0 for normal examples; None
       where no masks exist, or where test examples were moved into training.
+    tiles: where images were cut into tiles; else None.
   """
 
-  x: np.ndarray
+  x: Rows
   label: np.ndarray
   id: tuple[str, ...]
   kind: tuple[str, ...]
-  mask: np.ndarray | None
+  mask: Rows | None
+  tiles: Tiles | None = None
+
+  @property
+  def pictures(self) -> Rows:
+    """[N, h, w, C], to show the examples by."""
+    return self.x if self.tiles is None else self.tiles.pictures
 
   def take(self, rows: np.ndarray) -> "Examples":
     """The examples of these rows, [k] int, in this order."""
+    rows = np.asarray(rows, int)
+    tiles, views = self.tiles, rows
+    if tiles is not None:
+      views = tiles.rows(rows)
+      tiles = dataclasses.replace(
+        tiles,
+        layouts=tuple(tiles.layouts[i] for i in rows),
+        defective=tiles.defective[views],
+        pictures=part(tiles.pictures, rows),
+      )
     return Examples(
-      x=self.x[rows],
+      x=part(self.x, views),
       label=self.label[rows],
       id=tuple(self.id[i] for i in rows),
       kind=tuple(self.kind[i] for i in rows),
-      mask=None if self.mask is None else self.mask[rows],
+      mask=None if self.mask is None else part(self.mask, rows),
+      tiles=tiles,
+    )
+
+  def joined(self, other: "Examples") -> "Examples":
+    """Both, sorted by id, without masks."""
+    tiles = self.tiles
+    if tiles is not None:
+      tiles = dataclasses.replace(
+        tiles,
+        layouts=tiles.layouts + other.tiles.layouts,
+        defective=np.append(tiles.defective, other.tiles.defective),
+        pictures=joined(tiles.pictures, other.tiles.pictures),
+      )
+    both = Examples(
+      x=joined(self.x, other.x),
+      label=np.concatenate([self.label, other.label]),
+      id=self.id + other.id,
+      kind=self.kind + other.kind,
+      mask=None,
+      tiles=tiles,
+    )
+    return both.take(sorted(range(len(both.id)), key=both.id.__getitem__))
+
+  def flat(self) -> "Examples":
+    """The tiles as examples of their own, to be trained on; or itself.
+
+    Of an anomalous image those that show a part of its defect are anomalous,
+    and the others are left out.
+    """
+    tiles = self.tiles
+    if tiles is None:
+      return self
+    image = np.repeat(np.arange(len(self.id)), np.diff(tiles.cuts))
+    number = np.arange(len(image)) - tiles.cuts[image]
+    kept = np.flatnonzero((self.label[image] != 1) | tiles.defective)
+    return Examples(
+      x=part(self.x, kept),
+      label=self.label[image[kept]],
+      id=tuple(f"{self.id[image[k]]}#{number[k]}" for k in kept),
+      kind=tuple(self.kind[image[k]] for k in kept),
+      mask=None,
     )
 
 
@@ -53,11 +145,13 @@ class Dataset:
       nothing else, and then there is no AUROC.
     outliers: images of another data set (label 2) that stand in for anomalies
       in training, or None.
+    preprocess: what made `x` of images, or None.
   """
 
   train: Examples
   test: Examples
   outliers: Examples | None = None
+  preprocess: Preprocess | None = None
 
   def __iter__(self):
     return iter((self.train, self.test))

@@ -112,7 +112,8 @@ def difference(before: Sequence[Row], now: Sequence[Row]) -> str | None:
 
 
 def _digest(examples, i):
-  x = np.ascontiguousarray(examples.x[i])
+  rows = i if examples.tiles is None else examples.tiles.rows([i])
+  x = np.ascontiguousarray(examples.x[rows])
   mask = None if examples.mask is None else examples.mask[i]
   facts = [examples.id[i], examples.kind[i], int(examples.label[i])]
   facts += [x.shape, x.dtype.str, mask is not None]

@@ -3,29 +3,33 @@
 
 MVTec layout:                       plain layout:
 
-    train/good/*.png                    good/*.png
-    train/<defect>/*.png                <any other name>/*.png
-    test/good/*.png                     ground_truth/<name>/*_mask.png
-    test/<defect>/*.png
-    ground_truth/<defect>/*_mask.png
+    train/good/**                       good/**
+    train/<defect>/**                   <any other name>/**
+    test/good/**
+    test/<defect>/**
 
-`ground_truth` is optional, and of test images alone. So is `train/<defect>`:
-labelled anomalies for methods that learn from some. In the plain layout part of
-the good images is held out for the test, and they may also lie directly in the
-root where there is nothing else. Only directories count: stray files beside
-them, hidden files and what is not an image are ignored.
+Images lie in these folders or in folders below them, or, where there are good
+ones alone, directly in train/ or the root. `jaxad.data.names` has the words
+that are understood, such as OK for good. `train/<defect>` holds labelled
+anomalies for methods that learn from some. Where no folder is the test, part of
+the good images is held out for it. Masks, of test images alone, lie in a folder
+`ground_truth` or `masks` anywhere, or beside their images, see
+`jaxad.data.masks`.
 
 The files are read where they are: a prepared copy would go stale as soon as the
 user adds an image, and needs the disk space twice.
 """
 
-import os
+import collections
+import dataclasses
 import pathlib
-import zlib
 
-from jaxad import seeding
+from jaxad.data import masks as matching
+from jaxad.data import names
+from jaxad.data.decode import SUFFIXES
 from jaxad.data.examples import Item
-from jaxad.data.images import SUFFIXES, is_image
+from jaxad.data.found import Found, held_out, lacking, listed
+from jaxad.data.layout import folders, identify, images, read_layout
 from jaxad.errors import InputError
 
 MVTEC_CATEGORIES = (
@@ -53,87 +57,71 @@ LAYOUTS = (
 
 
 def scan(
-  root: pathlib.Path, *, seed: int = 0, test_fraction: float = 0.2
-) -> list[Item]:
+  root: pathlib.Path,
+  *,
+  seed: int = 0,
+  test_fraction: float = 0.2,
+  normal: str | tuple[str, ...] | None = None,
+) -> Found:
   """Finds the images of a folder in either layout, without reading them.
+
+  Of masks only those of normal images are read: they must be empty.
 
   Args:
     root: the folder.
-    seed: draws the good images held out, in the plain layout. An image that is
-      added or removed moves at most one other between the splits.
+    seed: draws the good images held out, where no folder is the test. An image
+      that is added or removed moves at most one other between the splits.
     test_fraction: which share of the good images is held out, above 0 and
       below 1; at least one image is, and at least one is left to train on.
+    normal: the names of the folders of normal images, in place of the words in
+      `names.NORMAL`; several with commas between them, or as a tuple.
 
   Raises:
-    InputError: no such folder, no images, no good images, or a defect without
-      its mask.
+    InputError: no images, no good images, folders that cannot be understood, a
+      defect without its mask where another has one, or a normal image with a
+      mask that marks something.
   """
-  if (root / "train").is_dir() or (root / "test").is_dir():
-    return scan_mvtec(root)
-  good, bad = _plain(root)
-  if len(good) < 2:
-    raise InputError(
-      f"root={root}: one good image; expected two or more, to train on and to "
-      "hold out for the test",
-      "root",
+  layout = read_layout(root)
+  words = names.Normal.of(normal)
+  images, notes = _labelled(layout, words)
+  if not layout.tested:
+    good = [file.id for file in images if file.kind == "good"]
+    held = held_out(root, good, seed, test_fraction)
+    images = [_divided(file, held) for file in images]
+    notes.append(
+      f"no folder is the test: {len(held)} of {len(good)} normal images are "
+      "held out for it, see test_fraction"
     )
-  held_out = min(max(round(test_fraction * len(good)), 1), len(good) - 1)
-  ranked = sorted(good, key=lambda path: _rank(_id(path, root), seed))
+  images.sort(key=lambda file: (file.split, file.id))
+  mask_of, unused = matching.attach(
+    _with_kinds(layout.masks, _kinds(images, words), ""), images
+  )
   items = [
-    Item("test" if i < held_out else "train", _id(path, root), "good", path)
-    for i, path in enumerate(ranked)
+    Item(file.split, file.id, file.kind, file.path, mask_of.get(file))
+    for file in images
   ]
-  return items + bad
-
-
-def _rank(name, seed):
-  """A number of the image itself: others do not reshuffle the split."""
-  number = zlib.crc32(os.fsencode(name))
-  return seeding.generator("held-out image", seed, number).random(), name
-
-
-def _plain(root):
-  """The paths of the good images and the items of the bad ones."""
-  kinds = [d for d in folders(root) if d.name != "ground_truth"]
-  loose = images(root)
-  bad = [d for d in kinds if d.name != "good" and images(d)]
-  if (root / "good").is_dir():
-    good = images(root / "good")
-  elif loose and not bad:
-    good = loose
-  else:
-    good = []
-  if not good:
-    found = "no good images" if bad else "no images"
-    raise InputError(f"root={root}: {found}; {LAYOUTS}", "root")
-  return good, [item for d in bad for item in _defects(root, d)]
+  where = collections.defaultdict(dict)
+  for file in images:
+    where[file.split, file.kind][_kind_folder(file)] = None
+  return Found(
+    root,
+    tuple(items),
+    where,
+    {**layout.skipped, **unused},
+    (*notes, *lacking(items)),
+  )
 
 
 def scan_mvtec(root: pathlib.Path) -> list[Item]:
   """Finds the images of one MVTec AD category, without reading them.
 
   Raises:
-    InputError: no such folder, no images, no good images to train on, or a
-      defect without its mask.
+    InputError: no folder train/ or test/, or as `scan`.
   """
-  train = root / "train"
-  items = [
-    Item("train", _id(path, root), folder.name, path)
-    for folder in folders(train)
-    for path in images(folder)
-  ]
-  if all(item.label for item in items):
-    raise InputError(f"no images in {train / 'good'}; {LAYOUTS}")
-  test = root / "test"
-  for folder in folders(test):
-    if folder.name == "good":
-      paths = images(folder)
-      items += [Item("test", _id(p, root), "good", p) for p in paths]
-    else:
-      items += _defects(root, folder)
-  if all(item.split == "train" for item in items):
-    raise InputError(f"no images in the folders of {test}; {LAYOUTS}")
-  return items
+  for split in ("train", "test"):
+    if not (root / split).is_dir():
+      raise InputError(f"no images in {root / split}; {LAYOUTS}")
+  return list(scan(root).items)
 
 
 def scan_outliers(root: pathlib.Path, skip: str | None) -> list[Item]:
@@ -154,57 +142,168 @@ def scan_outliers(root: pathlib.Path, skip: str | None) -> list[Item]:
       f"outlier_root={root}: no such folder; expected a folder of images",
       "outlier_root",
     )
-  categories = [f for f in folders(root) if f.name != skip]
-  for places in (
-    [root / "train" / "good"],
-    [root / "good"],
-    [category / "train" / "good" for category in categories],
-    [root],
-  ):
-    paths = [path for place in places for path in images(place)]
-    if paths:
-      return [Item("train", _id(path, root), "good", path) for path in paths]
-  raise InputError(
-    f"outlier_root={root}: no images; expected them there, in good/, in "
-    "train/good/, or in <category>/train/good/",
-    "outlier_root",
-  )
+  paths = _normal_images(root)
+  if not paths:
+    for category in folders(root):
+      if category.name != skip and read_layout(category).divided:
+        paths += _normal_images(category)
+  paths = paths or images(root)
+  if not paths:
+    raise InputError(
+      f"outlier_root={root}: no images; expected them there, in good/, in "
+      "train/good/, or in <category>/train/good/",
+      "outlier_root",
+    )
+  return [Item("train", identify(path, root), "good", path) for path in paths]
 
 
-def _defects(root, folder):
-  """Items of the images of one kind of defect, with masks where there are."""
-  truth = root / "ground_truth"
-  masks = {path.stem: path for path in images(truth / folder.name)}
-  items = []
-  for path in images(folder):
-    mask = masks.get(f"{path.stem}_mask", masks.get(path.stem))
-    if mask is None and truth.is_dir():
-      raise InputError(
-        f"{_id(path, root)} has no mask; expected {truth / folder.name}/"
-        f"{path.stem}_mask.png: add it, or move ground_truth away to go "
-        "without masks"
-      )
-    items.append(Item("test", _id(path, root), folder.name, path, mask))
-  return items
+def _labelled(layout, words):
+  """The images with their kinds, and what is to be said of these.
 
-
-def folders(parent: pathlib.Path) -> list[pathlib.Path]:
-  """The folders in `parent` by name, without hidden ones; none if it is none.
-
-  Links are followed.
+  Raises:
+    InputError: a split has no images, or their kinds are not clear.
   """
-  if not parent.is_dir():
-    return []
-  found = (p for p in parent.iterdir() if p.is_dir())
-  return sorted(p for p in found if not p.name.startswith("."))
+  has_kinds = {file.split for file in layout.images if file.place}
+  images = []
+  for file in layout.images:
+    if file.place or file.split not in has_kinds:
+      images.append(file)
+    else:
+      stray = layout.skipped["beside the folders of kinds"]
+      stray.append(file.id)
+  there = dict.fromkeys(file.place[0] for file in images if file.place)
+  words.check(there)
+  kinds = _kinds(images, words)
+  images = _with_kinds(images, kinds, "good")
+  _check_kinds(layout, images, words)
+  notes = []
+  for folded, kind in kinds.items():
+    spelt = [name for name in there if name.casefold() == folded]
+    if kind != "good" and len(spelt) > 1:
+      notes.append(f"{' and '.join(spelt)} are one kind, {kind}")
+  if layout.empty:
+    notes.append(f"no images in {listed(layout.empty)}")
+  return images, notes
 
 
-def images(parent: pathlib.Path) -> list[pathlib.Path]:
-  """The image files directly in `parent` by name; none if it is no folder."""
-  if not parent.is_dir():
-    return []
-  return sorted(p for p in parent.iterdir() if is_image(p) and p.is_file())
+def _kinds(images, words):
+  """{name of a folder, without case: its kind}; the first spelling counts."""
+  kinds = {}
+  for file in images:
+    if file.place:
+      name = file.place[0]
+      kind = "good" if words.holds(name) else name
+      kinds.setdefault(name.casefold(), kind)
+  return kinds
 
 
-def _id(path, root):
-  return path.relative_to(root).as_posix()
+def _with_kinds(files, kinds, otherwise):
+  """The files with the kinds of their places, or another in no such folder."""
+  name = lambda file: file.place[0].casefold() if file.place else None
+  return [
+    dataclasses.replace(file, kind=kinds.get(name(file), otherwise))
+    for file in files
+  ]
+
+
+def _check_kinds(layout, images, words):
+  """Whether what was found can be trained and tested on.
+
+  Raises:
+    InputError: it cannot.
+  """
+  root = layout.root
+  _check_twins(root, images)
+  if not images:
+    taken = ""
+    if layout.masks:
+      first = layout.masks[0].id
+      taken = f" but {len(layout.masks)} taken for masks, such as {first}"
+    raise InputError(f"root={root}: no images{taken}; {LAYOUTS}", "root")
+  for file in images:
+    _check_below(layout, file, words)
+  learnt = [file for file in images if file.split != "test"]
+  if not any(file.kind == "good" for file in learnt):
+    there = listed(dict.fromkeys(map(_kind_folder, learnt)), 10)
+    raise InputError(
+      f"root={root}: no normal images to train on"
+      + (f", but {there}; name the normal one with normal" if there else "")
+      + f"; {LAYOUTS}",
+      "root",
+    )
+  tested = [file for file in images if file.split == "test"]
+  if layout.tested and not tested:
+    raise InputError(
+      f"root={root}: no images in the folders of {root / 'test'}; {LAYOUTS}",
+      "root",
+    )
+  if any(not file.place for file in tested):
+    raise InputError(
+      f"root={root}: nothing says whether {tested[0].id} is normal; put the "
+      "images of the test into test/good/ and test/<defect>/",
+      "root",
+    )
+
+
+def _check_twins(root, images):
+  """Whether no two images of a folder share a name: one could be a mask.
+
+  Raises:
+    InputError: two do.
+  """
+  seen = {}
+  for file in images:
+    twin = seen.setdefault((file.path.parent, file.stem), file)
+    if twin is not file:
+      raise InputError(
+        f"root={root}: {twin.id} and {file.path.name} share a name; is one the "
+        f"mask of the other, call it {file.stem}_mask.png, or put it into "
+        "a folder masks/; are both images, rename one",
+        "root",
+      )
+
+
+def _check_below(layout, file, words):
+  """Whether no folder below that of a kind says something else.
+
+  Raises:
+    InputError: one does.
+  """
+  for name in file.place[1:]:
+    kind = file.place[0]
+    if not layout.divided and names.split_of(name):
+      raise InputError(
+        f"root={layout.root}: {file.id} lies in {name}/ below {kind}/; put "
+        "train/ and test/ above the kinds, or, where that is a data set of its "
+        f"own, give it as root, or as subset={kind}",
+        "root",
+      )
+    if file.kind != "good" and words.holds(name):
+      raise InputError(
+        f"root={layout.root}: {file.id} lies in {name}/ below {kind}/, which "
+        "would be a kind of defect; put the folders of normal images and of "
+        "defects beside each other",
+        "root",
+      )
+
+
+def _kind_folder(file):
+  """Name of the folder that says the kind, such as train/good."""
+  folder, *below = file.id.rsplit("/", max(len(file.place), 1))
+  return folder if below else "."
+
+
+def _divided(file, held):
+  """With a split, where the folders say none: defects are for the test."""
+  tested = file.id in held or not (file.split or file.kind == "good")
+  return dataclasses.replace(file, split="test" if tested else "train")
+
+
+def _normal_images(root):
+  """The normal images to train on, in the folders for them."""
+  layout, words = read_layout(root), names.Normal()
+  return [
+    file.path
+    for file in layout.images
+    if file.split != "test" and file.place and words.holds(file.place[0])
+  ]

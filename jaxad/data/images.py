@@ -1,85 +1,298 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""From image files to uint8 arrays, once."""
+"""From image files to the views that a detector sees, once.
 
-import concurrent.futures
+Small sets are decoded into memory, larger ones into a file of the cache, where
+the next run of the same images finds them.
+"""
+
 import contextlib
-import io
+import dataclasses
+import hashlib
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from jaxad.data.examples import Dataset, Examples, Item
+from jaxad.data import levels
+from jaxad.data.arrays import FileArray, Rows
+from jaxad.data.cache import Decoded
+from jaxad.data.decode import decode, decode_mask, defects_at
+from jaxad.data.examples import Dataset, Examples, Item, Tiles
+from jaxad.data.parallel import in_parallel
 from jaxad.errors import InputError
-from jaxad.fields import Range, check
+from jaxad.preprocess import Preprocess, window
 
-Side = Annotated[int, Range(1, 2**14)]
+# Of the machine's memory, for decoded images; what is larger goes into a file.
+MEMORY_SHARE = 1 / 24
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-
-# The decoded set may take this share of the memory; the rest is for the program
-# and for a run's own.
-_SHARE = 0.75
-
-# How many images are decoded at once, at most.
-_THREADS = 16
+# Tiled images are shown, and their maps compared with masks, in this size.
+OVERVIEW = (512, 512)
 
 # How many names a message lists.
 _SHOWN = 3
 
-
-def is_image(path: pathlib.Path) -> bool:
-  """Whether the name is that of an image file, and not a hidden one."""
-  return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+# A mask whose aspect differs from its image's by more is told.
+_ASPECT = 0.02
 
 
-def side(image_size) -> int:
-  """Checks `image_size`, an int or two equal ones, and returns the int.
+class Reading(NamedTuple):
+  """How images are read.
 
-  Raises:
-    InputError: it is no such number, or not a square.
+  Attributes:
+    preprocess: what a detector sees of them; without `levels` they are found,
+      if there are images of more than 8 bits.
+    unreadable: "error", or "skip" to go on without the images that cannot be
+      read, with one line on stderr. An unreadable mask is always an error: to
+      go on without it would falsify the pixel measures.
+    mask_threshold: see `decode_mask`.
   """
-  if not isinstance(image_size, tuple):
-    check("image_size", image_size, Side)
-    return int(image_size)
-  check("image_size", image_size, tuple[Side, ...])
-  if len(image_size) != 2 or image_size[0] != image_size[1]:
-    raise InputError(
-      f"image_size={image_size}: expected one number or two equal ones, such "
-      "as 256, because image pyramids and rotations need a square",
-      "image_size",
-    )
-  return int(image_size[0])
+
+  preprocess: Preprocess
+  unreadable: str = "error"
+  mask_threshold: float | None = None
 
 
-def check_memory(n: int, image_size: int, channels: int = 3) -> None:
-  """Refuses a decoded set that the memory cannot hold.
+class _Known(NamedTuple):
+  """An item without its bytes, and a digest of all there is of it."""
+
+  split: str
+  id: str
+  kind: str
+  masked: bool
+  digest: str
+
+  @property
+  def label(self):
+    return int(self.kind != "good")
+
+
+def read(items: Callable[[], Iterable[Item]], reading: Reading) -> Dataset:
+  """Decodes all items, in parallel, and sorts them by split and id.
 
   Args:
-    n: number of images.
-    image_size: side of an image in pixels.
-    channels: bytes of a pixel.
+    items: gives them, always the same and in the same order; called a few
+      times, so that files which it holds as bytes need not all be in memory.
+    reading: how.
+
+  Returns:
+    The data set with its `preprocess`; `mask` of a split is None where none of
+    its items has one.
 
   Raises:
-    InputError: the images would take more than three quarters of the memory.
+    InputError: an image or a mask is unreadable, and the first one is named;
+      nothing is left to train on, or of the test; the images are of more bits
+      than a range was found for; or the disk cannot hold them.
   """
-  memory = _memory()
-  need = n * image_size**2 * channels
-  if need > _SHARE * memory:
-    fits = math.isqrt(int(_SHARE * memory) // (n * channels))
-    raise InputError(
-      f"image_size={image_size}: {n} images of this size take {need / 1e9:.2f} "
-      f"GB, and the memory has {memory / 1e9:.2f}; expected {fits} or less",
-      "image_size",
+  known = sorted(map(_known, items()))
+  rows = {(one.split, one.id): row for row, one in enumerate(known)}
+  facts = [known, reading.preprocess.to_json(), reading.mask_threshold]
+  copy = Decoded(facts)
+  # "test" sorts before "train".
+  cut = sum(one.split == "test" for one in known)
+  splits = {"test": slice(cut), "train": slice(cut, len(known))}
+  found = copy.found()
+  if found is None:
+    found = _decoded(items, reading, known, rows, copy)
+  arrays, beside = found
+  preprocess = Preprocess.from_json(beside["preprocess"])
+  for line in beside["notes"]:
+    print(f"jaxad: {line}", file=sys.stderr)
+  skipped = set(beside["skipped"])
+  _check_left(known, [one for k, one in enumerate(known) if k not in skipped])
+  whole = _examples(known, arrays, preprocess, beside)
+  return Dataset(
+    **{
+      split: _kept(whole, known[where], where, skipped)
+      for split, where in splits.items()
+    },
+    preprocess=preprocess,
+  )
+
+
+def _known(item):
+  state = hashlib.blake2b(digest_size=8)
+  for source in (item.image, item.mask):
+    if isinstance(source, bytes):
+      state.update(source)
+    elif source is not None:
+      stat = source.stat()
+      text = f"{source} {stat.st_size} {stat.st_mtime_ns}"
+      state.update(os.fsencode(text))
+  masked = item.mask is not None
+  return _Known(item.split, item.id, item.kind, masked, state.hexdigest())
+
+
+def _examples(known, arrays, preprocess, beside):
+  """All items as one split."""
+  tiles = None
+  if preprocess.tile is not None:
+    layouts = tuple(preprocess.layout(tuple(size)) for size in beside["sizes"])
+    defective = arrays["defective"][:].astype(bool)
+    tiles = Tiles(preprocess, layouts, defective, arrays["pictures"])
+  return Examples(
+    x=arrays["x"],
+    label=np.array([one.label for one in known], np.int32),
+    id=tuple(one.id for one in known),
+    kind=tuple(one.kind for one in known),
+    mask=arrays.get("mask"),
+    tiles=tiles,
+  )
+
+
+def _kept(whole, known, where, skipped):
+  """The examples of one split, without those that were skipped."""
+  rows = np.arange(len(whole.id))[where]
+  examples = whole.take([row for row in rows if row not in skipped])
+  if any(one.masked for one in known):
+    return examples
+  return dataclasses.replace(examples, mask=None)
+
+
+# Decoding.
+
+
+def _decoded(items, reading, known, rows, copy):
+  """As `Decoded.found`, made anew."""
+  headers = levels.headers(items, reading.preprocess, rows)
+  preprocess, note = levels.with_levels(
+    items, reading.preprocess, headers, rows
+  )
+  sizes = [
+    headers[k].size if k in headers else (1, 1) for k in range(len(known))
+  ]
+  target = _Target(preprocess, sizes, any(one.masked for one in known))
+  arrays = target.arrays = allocate(target.shapes, copy)
+
+  def fill(item):
+    """Decodes an item into its rows; what is to be said of it, or None."""
+    row = rows[item.split, item.id]
+    layout = target.put_image(row, decode(item.image))
+    if item.mask is None:
+      target.put_label(row, item.label)
+      return None
+    try:
+      mask = decode_mask(item.mask, reading.mask_threshold)
+    except InputError as error:
+      raise _MaskError(str(error)) from error
+    return _mask_fault(mask, layout), target.put_mask(row, mask, layout)
+
+  faults, skipped = {}, []
+  for item, found, error in in_parallel(fill, items(), len(known)):
+    if isinstance(error, _MaskError):
+      raise InputError(
+        f"the mask of {item.id} is unreadable ({error}); replace it, or move "
+        "the folder of masks away to go without"
+      )
+    if error is not None and reading.unreadable == "error":
+      raise InputError(
+        f"image {item.id} is unreadable ({error}); replace it, or go on "
+        "without with unreadable=skip"
+      )
+    if error is not None:
+      skipped.append(rows[item.split, item.id])
+    elif found is not None and found[0]:
+      faults.setdefault(found[0], []).append(item.id)
+  notes = [note] if note else []
+  notes += [f"{fault}: {_few(sorted(ids))}" for fault, ids in faults.items()]
+  if skipped:
+    names = [known[row].id for row in sorted(skipped)]
+    notes.append(
+      f"skipped {len(names)} unreadable of {len(known)} images: {_few(names)}"
     )
+  beside = {
+    "preprocess": preprocess.to_json(),
+    "sizes": sizes,
+    "notes": notes,
+    "skipped": sorted(skipped),
+  }
+  if isinstance(arrays["x"], FileArray):
+    copy.complete(beside)
+  return arrays, beside
 
 
-def _memory():
+class _MaskError(InputError):
+  """It is the mask that cannot be read."""
+
+
+class _Target:
+  """The arrays of a set, and where in them its images belong."""
+
+  def __init__(self, preprocess, sizes, masked):
+    self._preprocess, self._tiled = preprocess, preprocess.tile is not None
+    counts = [
+      len(preprocess.layout(size).boxes) if self._tiled else 1 for size in sizes
+    ]
+    self._sizes, self._cuts = sizes, np.cumsum([0, *counts])
+    n, m = len(sizes), int(self._cuts[-1])
+    self._grid = OVERVIEW if self._tiled else preprocess.size
+    shapes = {"x": (m, *preprocess.size, preprocess.channels)}
+    if masked:
+      shapes["mask"] = (n, *self._grid)
+    if self._tiled:
+      shapes["pictures"] = (n, *OVERVIEW, preprocess.channels)
+      shapes["defective"] = (m,)
+    self.shapes = shapes
+
+  def put_image(self, row, image):
+    views, layout = self._preprocess.views(image)
+    first, end = self._cuts[row : row + 2]
+    if len(views) != end - first:
+      raise InputError("it is of another size than its header said")
+    for k, view in enumerate(views):
+      self.arrays["x"][first + k] = view
+    if self._tiled:
+      self.arrays["pictures"][row] = self._preprocess.overview(image, OVERVIEW)
+    return layout
+
+  def put_label(self, row, label):
+    """Of an image without a mask: its tiles are all as it is."""
+    if self._tiled:
+      for k in range(*self._cuts[row : row + 2]):
+        self.arrays["defective"][k] = np.uint8(label)
+
+  def put_mask(self, row, mask, layout):
+    if mask.shape != layout.size:
+      mask = defects_at(mask, layout.size)
+    seen = mask if self._tiled else window(mask, layout.boxes[0])
+    self.arrays["mask"][row] = defects_at(seen > 0, self._grid)
+    if self._tiled:
+      for k, box in enumerate(layout.boxes):
+        hit = window(mask, box).any()
+        self.arrays["defective"][self._cuts[row] + k] = np.uint8(hit)
+
+
+def allocate(
+  shapes: dict[str, tuple], copy: Decoded | None = None
+) -> dict[str, Rows]:
+  """Arrays of zeros, uint8: in memory, or in a file where they are too large.
+
+  Args:
+    shapes: by name.
+    copy: which the files belong to; None for files of this process alone.
+
+  Raises:
+    InputError: neither memory nor disk can hold them.
+  """
+  if sum(map(math.prod, shapes.values())) > MEMORY_SHARE * memory():
+    return (copy or Decoded(None)).start(shapes)
+  return {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
+
+
+def _mask_fault(mask, layout):
+  """What is odd about a mask, to be told; None where nothing is."""
+  if not mask.any():
+    return "masks without a defect"
+  (h, w), (mask_h, mask_w) = layout.size, mask.shape
+  if abs(mask_w * h / (mask_h * w) - 1) > _ASPECT:
+    return "masks of another aspect than their images"
+  return None
+
+
+def memory() -> float:
   """Bytes of the machine, or of its container; infinite where not known."""
   sizes = [math.inf]
   if hasattr(os, "sysconf"):
@@ -91,181 +304,10 @@ def _memory():
   return min(sizes)
 
 
-def decode(source: pathlib.Path | str | bytes, image_size: int) -> np.ndarray:
-  """Reads an image as RGB and resizes it to a square.
-
-  Grey, 1-bit, palette, CMYK and 16-bit grey images become 8-bit RGB; 16 bits
-  are scaled by 1/257, with rounding. (Pillow itself reads 16-bit RGB as 8-bit.)
-  Transparency is dropped, not blended. The orientation of the EXIF data is
-  applied. The resize is Pillow's antialiased bilinear one; the aspect ratio is
-  not kept.
-
-  Args:
-    source: a path, or the bytes of an image file.
-    image_size: side of the result in pixels.
-
-  Returns:
-    uint8 [image_size, image_size, 3].
-
-  Raises:
-    InputError: the image is unreadable; the message does not name it where
-      `source` is bytes.
-  """
-  image = _open(source, "RGB")
-  if image.mode != "RGB":
-    values = (np.asarray(image).astype(np.uint32) + 128) // 257
-    image = Image.fromarray(values.astype(np.uint8)).convert("RGB")
-  size = (image_size, image_size)
-  return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-
-
-def decode_mask(
-  source: pathlib.Path | str | bytes, image_size: int
-) -> np.ndarray:
-  """Reads a mask: 1 where its grey value exceeds 127, or is 1 of {0, 1}.
-
-  Args:
-    source: a path, or the bytes of an image file of any mode.
-    image_size: side of the result in pixels; the resize is nearest-neighbour.
-
-  Returns:
-    uint8 [image_size, image_size] of 0 and 1.
-
-  Raises:
-    InputError: the mask is unreadable.
-  """
-  values = np.asarray(_open(source, "L"))
-  top = values.max(initial=0)
-  # A 16-bit file may hold 8-bit values.
-  threshold = 0 if top <= 1 else 127 if top <= 255 else 127 * 257
-  mask = Image.fromarray((values > threshold).astype(np.uint8))
-  size = (image_size, image_size)
-  return np.asarray(mask.resize(size, Image.Resampling.NEAREST))
-
-
-def _open(source, mode):
-  """A loaded, upright image of `mode`, or one of 16-bit grey."""
-  try:
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with Image.open(file) as opened:
-      image = ImageOps.exif_transpose(opened)
-    # Pillow would warn of it, or blend it in.
-    image.info.pop("transparency", None)
-    if image.mode != mode and not _is_deep(image):
-      image = image.convert(mode)
-  except MemoryError:
-    raise
-  except Exception as error:  # Pillow's readers raise nearly anything.
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, Image.UnidentifiedImageError):
-      reason = "empty file" if _is_empty(source) else "not an image file"
-    raise InputError(_where(source) + reason) from None
-  if _is_deep(image):
-    low, high = np.asarray(image).min(), np.asarray(image).max()
-    if image.mode == "F" or low < 0 or high > 65535:
-      raise InputError(
-        f"{_where(source)}pixels of mode {image.mode!r} from {low} to {high}; "
-        "expected 8 or 16 bits a channel"
-      )
-  return image
-
-
-def _is_deep(image):
-  """Whether the pixels are grey of more than 8 bits."""
-  return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-def _where(source):
-  return "" if isinstance(source, bytes) else f"{source}: "
-
-
-def _is_empty(source):
-  if isinstance(source, bytes):
-    return not source
-  return pathlib.Path(source).stat().st_size == 0
-
-
-def read(items: Sequence[Item], image_size: int, unreadable: str) -> Dataset:
-  """Decodes all items, in parallel, and sorts them by split and id.
-
-  Args:
-    items: in any order.
-    image_size: side of the decoded images in pixels.
-    unreadable: "error", or "skip" to go on without the images that cannot be
-      read, with one line on stderr. An unreadable mask is always an error: to
-      go on without it would falsify the pixel measures.
-
-  Returns:
-    The data set; `mask` of a split is None where none of its items has one.
-
-  Raises:
-    InputError: an image or a mask is unreadable, and the first one is named;
-      nothing is left to train on, or of the test; or the memory cannot hold
-      the images.
-  """
-  items = sorted(items, key=lambda item: (item.split, item.id))
-  masked = any(item.mask is not None for item in items)
-  check_memory(len(items), image_size, 4 if masked else 3)
-  shape = (len(items), image_size, image_size)
-  x = np.empty((*shape, 3), np.uint8)
-  masks = np.zeros(shape if masked else (0, 0, 0), np.uint8)
-
-  def fill(row):
-    """What is wrong with the image of a row, and with its mask."""
-    item = items[row]
-    try:
-      x[row] = decode(item.image, image_size)
-    except InputError as error:
-      return error, None
-    try:
-      if item.mask is not None:
-        masks[row] = decode_mask(item.mask, image_size)
-    except InputError as error:
-      return None, error
-    return None, None
-
-  skipped = set()
-  # Pillow decodes outside of Python's lock.
-  threads = min(_THREADS, os.cpu_count() or 1)
-  with (
-    concurrent.futures.ThreadPoolExecutor(threads) as pool,
-    contextlib.closing(pool.map(fill, range(len(items)))) as problems,
-  ):
-    for row, (image_error, mask_error) in enumerate(problems):
-      name = items[row].id
-      if mask_error:
-        raise InputError(
-          f"the mask of {name} is unreadable ({mask_error}); replace it, or "
-          "move the folder of masks away to go without"
-        )
-      if image_error and unreadable == "error":
-        raise InputError(
-          f"image {name} is unreadable ({image_error}); replace it, or go on "
-          "without with unreadable=skip"
-        )
-      if image_error:
-        skipped.add(row)
-  rows = [row for row in range(len(items)) if row not in skipped]
-  kept = [items[row] for row in rows]
-  if skipped:
-    _tell_skipped([items[row].id for row in sorted(skipped)], len(items))
-    for array in (x, masks)[: 1 + masked]:
-      # Within the array: there may be no memory for another.
-      for target, source in enumerate(rows):
-        array[target] = array[source]
-  _check_left(items, kept)
-  # "test" sorts before "train".
-  cut = sum(item.split == "test" for item in kept)
-  train = _examples(kept, x, masks, slice(cut, len(kept)))
-  return Dataset(train, _examples(kept, x, masks, slice(cut)))
-
-
-def _tell_skipped(names, n):
-  shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-  print(
-    f"jaxad: skipped {len(names)} unreadable of {n} images: {shown}",
-    file=sys.stderr,
-  )
+def _few(names: Sequence[str]) -> str:
+  shown = ", ".join(names[:_SHOWN])
+  more = len(names) - _SHOWN
+  return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _check_left(items, kept):
@@ -280,14 +322,3 @@ def _check_left(items, kept):
         f"none of the {len(wanted)} {what} images could be read, such as "
         f"{wanted[0].id}; replace them"
       )
-
-
-def _examples(items, x, masks, rows):
-  items = items[rows]
-  return Examples(
-    x=x[rows],
-    label=np.array([item.label for item in items], np.int32),
-    id=tuple(item.id for item in items),
-    kind=tuple(item.kind for item in items),
-    mask=masks[rows] if any(item.mask is not None for item in items) else None,
-  )

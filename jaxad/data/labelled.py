@@ -16,7 +16,6 @@ The files need not be complete in numbers, but whole and of the published size.
 No TensorFlow is needed.
 """
 
-import io
 import math
 import pathlib
 import re
@@ -25,10 +24,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from jaxad.data import array_files, folder, images
+from jaxad.data import array_files, folder
+from jaxad.data.decode import decode
 from jaxad.errors import InputError
+from jaxad.preprocess import Preprocess
 
 SPLITS = ("train", "test")
 
@@ -256,17 +256,14 @@ def _folders(root, shape, classes):
 def _decoded(source, shape, name):
   """An image file, given by path or content, as uint8 of `shape`."""
   try:
-    x = images.decode(source, shape[0])
+    x = Preprocess(shape[:2]).eight_bits(decode(source))
   except InputError as error:
     reason = str(error).removeprefix(f"{name}: ")
     raise InputError(f"{name}: {reason}; replace it") from None
-  file = io.BytesIO(source) if isinstance(source, bytes) else source
-  with Image.open(file) as image:
-    width, height = image.size
-  if (height, width) != shape[:2]:
+  if x.shape[:2] != shape[:2]:
     raise InputError(
-      f"{name} is of {height} x {width} pixels; expected the published "
-      f"{shape[0]} x {shape[1]}, or use name=folder for other images"
+      f"{name} is of {x.shape[0]} x {x.shape[1]} pixels; expected the "
+      f"published {shape[0]} x {shape[1]}, or use name=folder for others"
     )
   if shape[2] == 1 and (x != x[..., :1]).any():
     raise InputError(f"{name} is in colour; expected grey, as published")

@@ -10,12 +10,13 @@ import pathlib
 import sys
 
 import numpy as np
-from PIL import Image
 
 from jaxad.data import _tf, images, labelled
+from jaxad.data.cache import cache_dir
 from jaxad.data.examples import Dataset, Examples
 from jaxad.data.labelled import Split
 from jaxad.errors import InputError
+from jaxad.preprocess import Preprocess
 
 _IDX = (
   "train-images-idx3-ubyte.gz",
@@ -177,7 +178,8 @@ def load(
   subset: str | None,
   protocol: str,
   root: pathlib.Path | None,
-  image_size: int,
+  preprocess: Preprocess,
+  channels: int | None,
   seed: int,
 ) -> Dataset:
   """Reads a labelled set and divides it by a protocol.
@@ -188,12 +190,12 @@ def load(
     protocol: one of `PROTOCOLS`.
     root: where the files are, see `labelled.read`; None downloads them once.
       Not used by digits.
-    image_size: side of the images; Pillow's bilinear resize, as by the authors.
+    preprocess: what a detector sees of the images.
+    channels: of that; None for the published ones.
     seed: of the protocol that draws.
 
   Returns:
-    The data set, with the published channels. Its kinds are "good" and the
-    names of the anomalous classes.
+    The data set. Its kinds are "good" and the names of the anomalous classes.
 
   Raises:
     InputError: an unknown class, no files, or wrong ones.
@@ -215,13 +217,15 @@ def load(
   normal, *parts = PROTOCOLS[protocol](
     pool.label, len(train.label), chosen, seed
   )
-  count = sum(len(rows) for rows in parts)
-  images.check_memory(count, image_size, pool.x.shape[-1])
+  preprocess = dataclasses.replace(
+    preprocess, channels=channels or pool.x.shape[-1]
+  )
   return Dataset(
     *(
-      _examples(pool, rows, normal, published.classes, image_size)
+      _examples(pool, rows, normal, published.classes, preprocess)
       for rows in parts
-    )
+    ),
+    preprocess=preprocess,
   )
 
 
@@ -270,7 +274,7 @@ def _downloaded(name, published):
 
   from jaxad.data import builders
 
-  cache = builders.cache_dir() / "downloads"
+  cache = cache_dir() / "downloads"
   complete = cache / name / "complete"
   urls = [f"{published.folder}/{file}" for file in published.files]
   try:
@@ -297,11 +301,11 @@ def _downloaded(name, published):
   return labelled.read_idx(idx, published.shape, published.classes)
 
 
-def _examples(pool, rows, normal, classes, image_size):
-  """These rows, sorted by id, as examples of one side length."""
+def _examples(pool, rows, normal, classes, preprocess):
+  """These rows, sorted by id, as examples."""
   rows = np.array(sorted(rows, key=pool.id.__getitem__))
   return Examples(
-    x=_resized(pool.x[rows], image_size),
+    x=_seen(pool.x, rows, preprocess),
     label=(~normal[rows]).astype(np.int32),
     id=tuple(pool.id[row] for row in rows),
     kind=tuple(
@@ -311,14 +315,12 @@ def _examples(pool, rows, normal, classes, image_size):
   )
 
 
-def _resized(x, side):
-  """[N, H, W, C] uint8 to [N, side, side, C]."""
-  if x.shape[1:3] == (side, side):
-    return x
-  y = np.empty((len(x), side, side, x.shape[3]), np.uint8)
-  grey = x.shape[3] == 1
-  for source, target in zip(x, y, strict=True):
-    image = Image.fromarray(source[..., 0] if grey else source)
-    image = image.resize((side, side), Image.Resampling.BILINEAR)
-    target[:] = np.asarray(image).reshape(target.shape)
-  return y
+def _seen(x, rows, preprocess):
+  """[N, h, w, c] uint8 to these rows as a detector sees them."""
+  shape = (len(rows), *preprocess.size, preprocess.channels)
+  if x.shape[1:] == shape[1:]:
+    return x[rows]
+  found = images.allocate({"x": shape})["x"]
+  for k, row in enumerate(rows):
+    found[k] = preprocess.views(x[row])[0][0]
+  return found

@@ -126,7 +126,7 @@ class Rule:
       label = np.zeros(len(moved), np.int32)
       label[: self.n_anomalies] = 1
       extra = dataclasses.replace(test.take(np.array(moved)), label=label)
-      train = _merge(train, extra)
+      train = train.joined(extra)
     kept = np.setdiff1d(np.arange(len(test.label)), gone)
     return dataclasses.replace(dataset, train=train, test=test.take(kept))
 
@@ -209,22 +209,3 @@ def three_to_one(n: int, seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
   order = np.random.RandomState(seed).permutation(n)
   cut = -(-n // 4)
   return order[cut:], order[:cut]
-
-
-def _merge(train, extra):
-  """Both splits as one, sorted by id, without masks."""
-  ids = train.id + extra.id
-  kinds = train.kind + extra.kind
-  order = sorted(range(len(ids)), key=ids.__getitem__)
-  place = np.empty(len(ids), np.int64)
-  place[order] = np.arange(len(ids))
-  n = len(train.id)
-  x = np.empty((len(ids), *train.x.shape[1:]), train.x.dtype)
-  x[place[:n]], x[place[n:]] = train.x, extra.x
-  return Examples(
-    x=x,
-    label=np.concatenate([train.label, extra.label])[order],
-    id=tuple(ids[row] for row in order),
-    kind=tuple(kinds[row] for row in order),
-    mask=None,
-  )

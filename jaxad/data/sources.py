@@ -9,11 +9,11 @@ import dataclasses
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image
 
 from jaxad.data import (
   _tf,
@@ -21,6 +21,7 @@ from jaxad.data import (
   folder,
   images,
   magnetic_tile,
+  manifest,
   one_class,
   open_set,
   textures,
@@ -28,6 +29,9 @@ from jaxad.data import (
 from jaxad.data.examples import Dataset
 from jaxad.errors import InputError, one_of
 from jaxad.fields import Count, CountOrZero, Range, checked
+from jaxad.preprocess import FITS, RULES, Overlap, Preprocess, Side
+
+MaskThreshold = Annotated[float, Range(0, 65535, below=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +41,13 @@ class Request:
   subset: str | None
   root: pathlib.Path | None
   protocol: str
-  image_size: int
+  preprocess: Preprocess
+  channels: int | None
   seed: int
   unreadable: str
+  mask_threshold: float | None
   test_fraction: float
+  normal: str | tuple[str, ...] | None
   n_train: int
   n_test_good: int
   n_test_defect: int
@@ -53,11 +60,18 @@ def load(
   subset: str | None = None,
   root: str | os.PathLike | None = None,
   protocol: Literal[tuple(one_class.PROTOCOLS)] = "one_vs_rest",
-  image_size: images.Side | tuple[images.Side, images.Side] = 256,
+  image_size: Side | tuple[Side, Side] = 256,
   channels: Literal[1, 3] | None = None,
+  fit: Literal[FITS] = "squash",
+  tile: Count | None = None,
+  overlap: Overlap = 0.25,
+  tile_rule: Literal[RULES] = "max",
+  levels: tuple[float, float] | None = None,
+  mask_threshold: MaskThreshold | None = None,
   seed: open_set.Seed = 0,
   unreadable: Literal["error", "skip"] = "error",
   test_fraction: Annotated[float, Range(0, 0.99, above=True)] = 0.2,
+  normal: str | tuple[str, ...] | None = None,
   n_train: Count = 120,
   n_test_good: CountOrZero = 40,
   n_test_defect: CountOrZero = 80,
@@ -69,7 +83,7 @@ def load(
   split_seed: open_set.Seed = 42,
   outlier_root: str | os.PathLike | None = None,
 ) -> Dataset:
-  """Reads a whole data set into memory, decoded, as uint8.
+  """Reads a data set, decoded, as uint8: into memory, or a file of the cache.
 
   Every process of a run loads all of it, and puts its part of each batch on its
   own devices.
@@ -83,18 +97,34 @@ def load(
       of mvtec_ad, a folder below the root of folder, or the number or name of
       a class of digits, mnist, fashion_mnist and cifar10.
     root: where the images are; not used by textures and digits. Without it,
-      mnist, fashion_mnist and cifar10 are downloaded once.
+      mnist, fashion_mnist and cifar10 are downloaded once. Of folder also a
+      list of images, see `jaxad.data.manifest`.
     protocol: who is normal, trained on and tested in digits, mnist,
       fashion_mnist and cifar10: one of `one_class.PROTOCOLS`; else not used.
-    image_size: side of the images in pixels, or two equal ones.
+    image_size: of what the detector sees, in pixels: the side of a square, or
+      height and width.
     channels: 1 (grey) or 3 (RGB); None is as published for digits, mnist,
       fashion_mnist (1) and cifar10 (3), and else 3.
-    seed: of the data alone: the textures, which good images a plain folder
-      holds out, and the protocol leave_one_out_80_20. The seed of a run changes
-      no split.
+    fit: how an image of another aspect gets this size: "squash" (the aspect is
+      not kept, as in papers), "pad" (with black) or "crop" (the middle).
+    tile: side in pixels of the squares that each image is cut into, for defects
+      that are small in it; None takes images whole.
+    overlap: the share of a tile that it has in common with the next, at least.
+    tile_rule: of an image's score, from those of its tiles.
+    levels: the values that become black and white in images of more than 8 bits
+      a channel; None finds them, for all images of the set at once.
+    mask_threshold: what a mask's value must exceed to be a defect; None is 0,
+      and 127 for masks in JPEG or WebP and those of the published sets.
+    seed: of the data alone: the textures, which good images a folder without a
+      test holds out, and the protocol leave_one_out_80_20. The seed of a run
+      changes no split.
     unreadable: "error", or "skip" to go on without unreadable images. A file
       of digits, mnist, fashion_mnist or cifar10 is always an error.
-    test_fraction: share of the good images that a plain folder holds out.
+    test_fraction: share of the good images that are held out of a folder or
+      list without a test.
+    normal: folder only: the names of the folders of normal images, with commas
+      between them, or as a tuple; None for the usual words, as good, ok and
+      normal.
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
     n_test_defect: textures only: images of the test with a defect.
@@ -119,10 +149,21 @@ def load(
     subset=subset or None,
     root=pathlib.Path(root).expanduser() if root else None,
     protocol=protocol,
-    image_size=images.side(image_size),
+    preprocess=Preprocess(
+      size=size_of(image_size),
+      channels=channels or 3,
+      fit=fit,
+      levels=levels,
+      tile=tile,
+      overlap=overlap,
+      rule=tile_rule,
+    ),
+    channels=channels,
     seed=seed,
     unreadable=unreadable,
+    mask_threshold=mask_threshold,
     test_fraction=test_fraction,
+    normal=normal,
     n_train=n_train,
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
@@ -137,27 +178,36 @@ def load(
   )
   outliers = _outliers(outlier_root, request)
   dataset = rule.apply(SOURCES[name](request))
-  channels = channels or dataset.train.x.shape[-1]
-  if outliers is not None:
-    outliers = _with_channels(outliers, channels)
-  return Dataset(*(_with_channels(s, channels) for s in dataset), outliers)
+  return dataclasses.replace(dataset, outliers=outliers)
+
+
+def size_of(image_size) -> tuple[int, int]:
+  """(H, W) of `image_size`, one number or two."""
+  if isinstance(image_size, tuple):
+    if len(image_size) != 2:
+      raise InputError(
+        f"image_size={image_size}: expected one number, or height and width, "
+        "such as 256,192.",
+        "image_size",
+      )
+    return int(image_size[0]), int(image_size[1])
+  return int(image_size), int(image_size)
 
 
 def _textures(request):
   subset = request.subset or textures.SUBSETS[0]
   _check_subset("textures", subset, textures.SUBSETS)
-  if request.image_size < textures.MIN_SIZE:
+  _check_no_tiles("textures", request)
+  side = max(request.preprocess.size)
+  if side < textures.MIN_SIZE:
     raise InputError(
-      f"image_size={request.image_size}: expected {textures.MIN_SIZE} or more, "
-      "below which textures have no threads",
+      f"image_size={side}: expected {textures.MIN_SIZE} or more, below which "
+      "textures have no threads",
       "image_size",
     )
-  # Rendering takes a while.
-  count = request.n_train + request.n_test_good + request.n_test_defect
-  images.check_memory(count, request.image_size)
   builders = _builders()
   values = {
-    "size": request.image_size,
+    "size": side,
     "seed": request.seed,
     "n_train": request.n_train,
     "n_test_good": request.n_test_good,
@@ -170,7 +220,7 @@ def _textures(request):
 
 
 def _folder(request):
-  root = _root(request, "a folder of images")
+  root = _root(request, "a folder of images", or_file=True)
   if request.subset is not None:
     root = root / request.subset
     if not root.is_dir():
@@ -179,10 +229,16 @@ def _folder(request):
         "expected the name of a folder in the root",
         "subset",
       )
-  items = folder.scan(
-    root, seed=request.seed, test_fraction=request.test_fraction
+  scan = manifest.scan if root.is_file() else folder.scan
+  found = scan(
+    root,
+    seed=request.seed,
+    test_fraction=request.test_fraction,
+    normal=request.normal,
   )
-  return _read(items, request)
+  print(*found.lines, sep="\n", file=sys.stderr)
+  items = sorted(found.items, key=lambda item: (item.split, item.id))
+  return _read(lambda: items, request)
 
 
 def _mvtec_ad(request):
@@ -198,7 +254,7 @@ def _mvtec_ad(request):
   builders = _builders()
   facts = {"subset": request.subset, **builders.describe(root, items)}
   items = builders.records(builders.MvtecAd, facts, request.subset, root)
-  return _read(items, request)
+  return _published(items, request)
 
 
 def _magnetic_tile(request):
@@ -208,7 +264,7 @@ def _magnetic_tile(request):
   builders = _builders()
   facts = builders.describe(root, items)
   items = builders.records(builders.MagneticTile, facts, root=root)
-  return _read(items, request)
+  return _published(items, request)
 
 
 def _dra_set(name, request):
@@ -218,16 +274,18 @@ def _dra_set(name, request):
   builders = _builders()
   facts = {"name": name, **dra_sets.facts(root, items)}
   items = builders.records(builders.DraSet, facts, name, root)
-  return _read(items, request)
+  return _published(items, request)
 
 
 def _one_class(name, request):
+  _check_no_tiles(name, request)
   return one_class.load(
     name,
     subset=request.subset,
     protocol=request.protocol,
     root=request.root,
-    image_size=request.image_size,
+    preprocess=request.preprocess,
+    channels=request.channels,
     seed=request.seed,
   )
 
@@ -249,7 +307,7 @@ def _outliers(root, request):
   items = folder.scan_outliers(
     pathlib.Path(root).expanduser(), skip=request.subset
   )
-  found = _read(items, request).train
+  found = _read(lambda: items, request).train
   return dataclasses.replace(
     found,
     label=np.full(len(found.id), 2, np.int32),
@@ -257,21 +315,29 @@ def _outliers(root, request):
   )
 
 
-def _read(items, request):
-  return images.read(items, request.image_size, request.unreadable)
+def _read(items, request, mask_threshold=None):
+  reading = images.Reading(
+    request.preprocess,
+    request.unreadable,
+    mask_threshold
+    if request.mask_threshold is None
+    else request.mask_threshold,
+  )
+  return images.read(items, reading)
 
 
-def _with_channels(examples, channels):
-  """The examples with 1 channel, the luma of three, or 3, copies of one."""
-  x = examples.x
-  if x.shape[-1] == channels:
-    return examples
-  if channels == 3:
-    return dataclasses.replace(examples, x=np.repeat(x, 3, axis=-1))
-  grey = np.empty((*x.shape[:-1], 1), np.uint8)
-  for source, target in zip(x, grey, strict=True):
-    target[..., 0] = Image.fromarray(source).convert("L")
-  return dataclasses.replace(examples, x=grey)
+def _published(items, request):
+  """Their masks were drawn in white; what is darker is blur."""
+  return _read(items, request, mask_threshold=127)
+
+
+def _check_no_tiles(name, request):
+  if request.preprocess.tile is not None:
+    raise InputError(
+      f"tile={request.preprocess.tile}: it cuts up large images, which {name} "
+      "has none of; leave it out",
+      "tile",
+    )
 
 
 def _builders():
@@ -282,10 +348,10 @@ def _builders():
   return builders
 
 
-def _root(request, expected):
+def _root(request, expected, or_file=False):
   if request.root is None:
     raise InputError(f"root=None: expected {expected}", "root")
-  if not request.root.is_dir():
+  if not (request.root.is_dir() or or_file and request.root.is_file()):
     raise InputError(
       f"root={request.root}: no such folder; expected {expected}", "root"
     )

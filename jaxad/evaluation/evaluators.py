@@ -109,6 +109,7 @@ def pixel_figures(found: Evaluation) -> dict:
   if mask is None or pixel_map is None:
     names = ("pixel_auroc", "pixel_aupro", "pixel_resolution")
     return dict.fromkeys(names)
+  mask = np.asarray(mask)
   return {
     "pixel_auroc": metrics.pixel_auroc(mask, pixel_map),
     "pixel_aupro": metrics.aupro(mask, pixel_map),

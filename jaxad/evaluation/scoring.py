@@ -18,6 +18,7 @@ from jaxad.image_scorer import (
   checksum,
   example_keys,
 )
+from jaxad.resize import resized
 
 
 class Scorer:
@@ -52,7 +53,9 @@ class Scorer:
     """
     scores = self._over_batches(self._program(with_maps), state, examples)
     scores = self._finished(scores)
-    return scores if with_maps else scores._replace(map=None)
+    if not with_maps:
+      scores = scores._replace(map=None)
+    return scores if examples.tiles is None else _of_images(scores, examples)
 
   def dispatch(self, state: State, x, names, with_maps: bool = False) -> Scores:
     """Scores one batch and does not wait for it; see `fetch`.
@@ -170,8 +173,10 @@ class Scorer:
     """
     key = jax.random.fold_in(self.key, number)
     names = np.uint32([checksum(name) for name in examples.id])
+    if examples.tiles is not None:
+      names = np.repeat(names, np.diff(examples.tiles.cuts))
     columns = distributed.local_columns(self._batch_size)
-    n, waiting, done = len(examples.label), [], []
+    n, waiting, done = len(examples.x), [], []
     if not n:
       raise InputError("there are no examples to score.")
     for first in range(0, n, self._batch_size):
@@ -186,6 +191,26 @@ class Scorer:
 
 
 _example_keys = jax.jit(example_keys)
+
+
+def _of_images(scores, examples):
+  """Scores of tiles to those of the images that they were cut from."""
+  tiles = examples.tiles
+  rows = [tiles.rows([i]) for i in range(len(examples.id))]
+  found = jax.tree.map(
+    lambda v: np.stack([tiles.preprocess.of_tiles(v[part]) for part in rows]),
+    scores._replace(map=None),
+  )
+  if scores.map is None:
+    return found
+  size = examples.pictures.shape[1:3]
+  stitched = (
+    tiles.preprocess.assembled(scores.map[part], layout)
+    for part, layout in zip(rows, tiles.layouts, strict=True)
+  )
+  return found._replace(
+    map=np.stack([resized(whole, size) for whole in stitched])
+  )
 
 
 def official_scores(

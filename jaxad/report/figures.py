@@ -212,6 +212,34 @@ def image_sheet(
   _save(path, figure)
 
 
+def overlay(path, image, map, limits=None) -> None:
+  """An image under its heat map, as a PNG of its own size.
+
+  What is not anomalous stays as it is.
+
+  Args:
+    path: file to write.
+    image: uint8 [h, w, 1 or 3].
+    map: float [h, w]; NaN where nobody looked, which is dark.
+    limits: (cold, hot) values of the map, the same for all images that are to
+      be compared; None takes those of this map.
+  """
+  import matplotlib
+  from PIL import Image
+
+  low, high = (np.nanmin(map), np.nanmax(map)) if limits is None else limits
+  heat = (map - low) / (high - low if high > low else 1)
+  seen = np.isfinite(heat)
+  heat = np.clip(np.where(seen, heat, 0), 0, 1)
+  table = matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
+  colour = table[np.uint8(heat * 255 + 0.5)]
+  share = np.float32(0.7 * heat)[..., None]
+  mixed = (1 - share) * image + share * colour
+  mixed = np.where(seen[..., None], mixed, mixed / 3)
+  with replacing(path, "wb") as file:
+    Image.fromarray(np.uint8(mixed + 0.5)).save(file, "png")
+
+
 def _show_title(ax, name, score, label):
   # The font engine refuses the bytes of a file name that is not valid UTF-8.
   name = "".join(c if c.isprintable() else "?" for c in str(name))

@@ -24,7 +24,7 @@ def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
   Args:
     folder: of the run.
     found: the scored test.
-    maps_of: examples to their pixel maps, or None to show none.
+    maps_of: examples to their pixel maps, or to None to show none.
   """
   test, score = found.test, found.scores.image
   write_scores(
@@ -40,11 +40,11 @@ def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
     # One scale for all images of the set, where their maps are known.
     limits = maps.min(), np.quantile(maps, 0.999)
     maps = maps[shown]
-  elif maps_of is not None:
+  else:
     maps = maps_of(test.take(shown))
   image_sheet(
     folder / "images.png",
-    test.x[shown],
+    test.pictures[shown],
     maps,
     score[shown],
     test.label[shown],

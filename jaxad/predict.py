@@ -1,0 +1,280 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Decisions on new images, by a trained run.
+
+    python -m jaxad.predict --run runs/bottle --images new/
+    python -m jaxad.predict --run runs/bottle --images "line1/*.png" --maps
+    find . -name "*.jpg" | python -m jaxad.predict --run runs/bottle --images -
+
+Writes `scores.csv` and `scores.json` into `--output`. A call that was stopped
+goes on where it was when it is given again. The exit code is 1 where an image
+could not be read; its row says why.
+"""
+
+import argparse
+import collections
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxad import cli, drift, trained
+from jaxad.data.decode import decode
+from jaxad.data.parallel import in_parallel
+from jaxad.errors import InputError
+from jaxad.evaluation.thresholds import DEFAULTS, threshold
+from jaxad.inputs import find_images
+from jaxad.predictions import MAPS, Predictions, map_name, number
+from jaxad.report import tables
+from jaxad.report.figures import overlay
+
+# Rows are written so often, in seconds; each is a loss of no more than that.
+_FLUSH = 0.5
+
+SOME_UNREADABLE = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+  """The command `python -m jaxad.predict`; returns the exit code."""
+  unreadable = 0
+
+  def command(argv):
+    nonlocal unreadable
+    unreadable = _command(argv)
+
+  try:
+    code = cli.guarded(command, argv)
+  except KeyboardInterrupt:
+    print("stopped; the same command goes on from here.", file=sys.stderr)
+    return cli.INTERRUPTED
+  return code or (SOME_UNREADABLE if unreadable else 0)
+
+
+def _command(argv):
+  parser = argparse.ArgumentParser(
+    prog="python -m jaxad.predict",
+    description="Score new images with a trained run.",
+    allow_abbrev=False,
+  )
+  parser.add_argument(
+    "--run", required=True, type=pathlib.Path, help="folder of a finished run"
+  )
+  parser.add_argument(
+    "--images",
+    required=True,
+    nargs="+",
+    metavar="PATH",
+    help="folders (with all folders in them), files, patterns, a .csv file "
+    "with a column path, or - for a list on standard input",
+  )
+  parser.add_argument(
+    "--output",
+    type=pathlib.Path,
+    help="folder for the results (default: predictions, in that of the run)",
+  )
+  parser.add_argument(
+    "--threshold",
+    metavar="RULE|VALUE",
+    help="another threshold than the run's: a number, or "
+    f"{', '.join(DEFAULTS)}, also as quantile=0.99",
+  )
+  parser.add_argument(
+    "--maps",
+    action="store_true",
+    help="also write heat maps, of each image's own size",
+  )
+  parser.add_argument(
+    "--batch-size", type=int, help="images scored at once (default: the run's)"
+  )
+  args = parser.parse_args(argv)
+  run = trained.load(args.run)
+  if run.preprocess is None:
+    raise InputError(f"--run {args.run}: it was not trained on images.")
+  paths = find_images(args.images, sys.stdin)
+  summary = predict(
+    run,
+    paths,
+    args.output or args.run / "predictions",
+    threshold=_threshold(run, args.threshold),
+    with_maps=args.maps,
+    batch_size=args.batch_size,
+  )
+  print(_told(summary))
+  for line in summary["warnings"]:
+    print(f"WARNING: {line}", file=sys.stderr)
+  return summary["n_errors"]
+
+
+def _threshold(run, text):
+  """{value, rule, rule_value} of what the command line says."""
+  if text is None:
+    rule, rule_value = run.threshold_rule
+    return {"value": run.threshold, "rule": rule, "rule_value": rule_value}
+  rule, equals, given = text.partition("=")
+  try:
+    if rule not in DEFAULTS:
+      return {"value": _finite(text), "rule": "given", "rule_value": None}
+    rule_value = _finite(given) if equals else DEFAULTS[rule]
+  except ValueError:
+    raise InputError(
+      f"--threshold {text}: expected a number, or one of "
+      f"{', '.join(DEFAULTS)}, with or without =NUMBER."
+    ) from None
+  value = threshold(run.normal.score, rule, rule_value)
+  return {"value": value, "rule": rule, "rule_value": rule_value}
+
+
+def _finite(text):
+  value = float(text)
+  if not np.isfinite(value):
+    raise ValueError
+  return value
+
+
+def predict(
+  run: trained.Run,
+  paths: list[str],
+  output: pathlib.Path,
+  *,
+  threshold: dict,
+  with_maps: bool = False,
+  batch_size: int | None = None,
+) -> dict:
+  """Scores image files into a folder, see `jaxad.predictions`.
+
+  Args:
+    run: what scores.
+    paths: of the images; those that have a score in the folder already keep it.
+    output: the folder.
+    threshold: {"value": a score above it is anomalous, "rule", "rule_value"}.
+    with_maps: also write maps and overlays.
+    batch_size: images scored at once; None is that of the run.
+
+  Returns:
+    What stands in `scores.json`.
+
+  Raises:
+    InputError: the folder holds something else, or cannot be written.
+  """
+  stamp = {
+    "run": run.description["weights_sha256"],
+    "threshold": threshold,
+    "maps": with_maps,
+  }
+  with Predictions(output, stamp, run.part_names) as found:
+    if with_maps:
+      (output / MAPS).mkdir(exist_ok=True)
+    todo = [path for path in paths if path not in found.done]
+    if len(todo) < len(paths):
+      print(
+        f"{len(paths) - len(todo)} of {len(paths)} images are scored already",
+        file=sys.stderr,
+      )
+    _score(run, todo, found, threshold["value"], with_maps, batch_size)
+    summary = _summary(run, found, set(paths), threshold["value"])
+    found.finish(summary)
+  return {**stamp, **summary, "output": str(output)}
+
+
+def _score(run, paths, found, limit, with_maps, batch_size):
+  """Appends a row for each path."""
+  waiting, good, names = [], collections.deque(), collections.deque()
+
+  def images() -> Iterator[np.ndarray]:
+    read = lambda path: run.preprocess.eight_bits(decode(path))
+    for path, image, error in in_parallel(read, paths, None):
+      if error is None:
+        good.append((path, image if with_maps else None))
+        names.append(path)
+        yield image
+      else:
+        waiting.append({"path": path, "error": _reason(path, error)})
+
+  def ids() -> Iterator[str]:
+    while names:
+      yield names.popleft()
+
+  live = sys.stderr.isatty()
+  bar = tqdm(
+    total=len(paths),
+    unit="image",
+    desc="scoring",
+    dynamic_ncols=True,
+    mininterval=0.1 if live else 10,
+  )
+  flushed = time.monotonic()
+  with bar:
+    for one in run.stream(images(), ids(), with_maps, batch_size):
+      path, image = good.popleft()
+      waiting.append(_row(run, path, image, one, found, limit))
+      if time.monotonic() - flushed > _FLUSH:
+        found.append(waiting)
+        bar.update(len(waiting))
+        waiting.clear()
+        flushed = time.monotonic()
+    found.append(waiting)
+    bar.update(len(waiting))
+
+
+def _reason(path, error):
+  return str(error).removeprefix(f"{path}: ")
+
+
+def _row(run, path, image, one, found, limit):
+  if not np.isfinite(one.score):
+    return {"path": path, "error": "its score is not finite"}
+  row = {
+    "path": path,
+    "score": number(one.score),
+    "predicted": int(one.score > limit),
+    "brightness": repr(one.brightness),
+    **{f"part_{name}": number(part) for name, part in one.parts.items()},
+  }
+  if one.map is not None:
+    name = map_name(path)
+    folder = found.path / MAPS
+    tables.write_array(folder / f"{name}.npy", one.map)
+    overlay(folder / f"{name}.png", image, one.map, run.map_limits)
+    row["map"] = f"{MAPS}/{name}.npy"
+  return row
+
+
+def _summary(run, found, paths, limit):
+  """Figures of all rows that are of these paths."""
+  score, brightness, errors = [], [], 0
+  for row in found.rows():
+    if row["path"] not in paths:
+      continue
+    if row["error"]:
+      errors += 1
+      continue
+    score.append(float(row["score"]))
+    brightness.append(float(row["brightness"]))
+  # As they were compared before they became text.
+  score, brightness = np.float32(score), np.array(brightness)
+  shifts, warnings = drift.compare(
+    run.normal.score, run.normal.brightness, score, brightness, limit
+  )
+  return {
+    "n_images": len(score) + errors,
+    "n_errors": errors,
+    "n_anomalous": int((score > limit).sum()),
+    "drift": {
+      name: found and found._asdict() for name, found in shifts.items()
+    },
+    "warnings": warnings,
+  }
+
+
+def _told(summary):
+  n, errors = summary["n_images"], summary["n_errors"]
+  said = f"{summary['n_anomalous']} of {n - errors} images are anomalous"
+  if errors:
+    said += f"; {errors} could not be read"
+  return f"{said}; {summary['output']}/scores.csv"
+
+
+if __name__ == "__main__":
+  sys.exit(main())
