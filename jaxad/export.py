@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 def _command(argv):
   parser = argparse.ArgumentParser(
     prog="jaxad export",
-    description="Write a trained run as one file for jaxad.load_scorer.",
+    description="Write a trained run as one file, for jaxad.load_scorer.",
     allow_abbrev=False,
   )
   parser.add_argument(
@@ -55,11 +55,21 @@ def _command(argv):
     help="what to write; one that exists is replaced only if it is a scorer of "
     "the same run",
   )
+  parser.add_argument(
+    "--format",
+    choices=("scorer", "saved_model"),
+    default="scorer",
+    help="a file for jaxad.load_scorer, or a folder for TensorFlow",
+  )
   args = parser.parse_args(argv)
   run = trained.load(args.run)
-  export(run, args.output)
-  size = args.output.stat().st_size / 2**20
-  print(f"{args.output}: {size:.1f} MiB, threshold {run.threshold:.6g}")
+  if args.format == "scorer":
+    export(run, args.output)
+  else:
+    from jaxad.saved_model import export_saved_model  # imports TensorFlow
+
+    export_saved_model(run, args.output)
+  print(f"{args.output}: {run.method}, threshold {run.threshold:.6g}")
 
 
 def export(run: trained.Run, path: str | pathlib.Path) -> None:
