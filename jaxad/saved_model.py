@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import re
+import sys
 import tempfile
 
 import jax
@@ -44,8 +45,8 @@ def export_saved_model(run: trained.Run, path: pathlib.Path) -> None:
   parent = path.absolute().parent
   with tempfile.TemporaryDirectory(dir=parent, prefix=".jaxad-") as folder:
     whole = pathlib.Path(folder) / "model"
-    _write(run, whole)
-    with _without_flags():
+    with _undisturbed():
+      _write(run, whole)
       _check(run, whole)
     extra = whole / "assets.extra"
     extra.mkdir()
@@ -122,11 +123,21 @@ def _reason(error):
 
 
 @contextlib.contextmanager
-def _without_flags():
-  """TensorFlow's XLA ends the process at a flag that it does not know."""
+def _undisturbed():
+  """TensorFlow without what it would do to the process.
+
+  It writes pages on an error past Python's stderr, and its XLA ends the process
+  at a flag that it does not know.
+  """
   flags = os.environ.pop("XLA_FLAGS", None)
+  sys.stderr.flush()
+  stderr = os.dup(2)
   try:
+    with open(os.devnull, "w") as nothing:
+      os.dup2(nothing.fileno(), 2)
     yield
   finally:
+    os.dup2(stderr, 2)
+    os.close(stderr)
     if flags is not None:
       os.environ["XLA_FLAGS"] = flags

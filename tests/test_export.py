@@ -38,7 +38,9 @@ def assert_same(a, b):
 @pytest.mark.parametrize("method", jaxad.METHODS)
 def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
   monkeypatch.setattr("jaxad.export.PLATFORMS", ("cpu",))
-  changes = {"test_rotations": "random"} if method == "differnet" else {}
+  changes = {}
+  if method == "differnet":
+    changes = {"test_rotations": "random", "n_transforms_test": 2}
   write_run(tmp_path / "run", method, **changes)
   run = jaxad.load(tmp_path / "run")
   path = tmp_path / "run.jaxad"

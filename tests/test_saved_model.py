@@ -14,7 +14,7 @@ from jaxad import cli
 from jaxad.data._tf import tensorflow
 from jaxad.image_scorer import checksum
 
-# TensorFlow 2.21 reads the StableHLO of this jax, not that of later ones.
+# TensorFlow 2.21 knows the operations of this jax, not those of later ones.
 READ = jax.__version__.startswith("0.10.")
 
 
@@ -33,7 +33,7 @@ def test_tensorflow_gives_the_scores_of_the_run(method, tmp_path, capsys):
   said = capsys.readouterr()
   if not READ:
     assert code == cli.USAGE_ERROR and not path.exists()
-    assert "cannot run" in said.err and "StableHLO" in said.err
+    assert f"cannot run {method} as jax" in said.err
     return
   assert code == 0, said.err
   tf = tensorflow()
@@ -52,11 +52,11 @@ def test_tensorflow_gives_the_scores_of_the_run(method, tmp_path, capsys):
   assert "it exists" in capsys.readouterr().err
 
 
-def test_an_operation_that_tensorflow_lacks_is_named(tmp_path, capsys):
+def test_an_operation_that_tensorflow_lacks_is_named(tmp_path, capfd):
   write_run(tmp_path / "run", "saoe")
   arguments = ["export", "--format=saved_model", f"--run={tmp_path / 'run'}"]
   code = cli.main([*arguments, f"--output={tmp_path / 'model'}"])
-  (line,) = capsys.readouterr().err.splitlines()
+  (line,) = capfd.readouterr().err.splitlines()
   assert code == cli.USAGE_ERROR and "cannot run saoe" in line
   assert len(line) < 300
   assert [path.name for path in tmp_path.iterdir()] == ["run"]
