@@ -10,10 +10,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxad import trained
 from jaxad.callbacks import EveryEpochs
 from jaxad.config import HOLDOUT, build_detector
+from jaxad.data import one_class
 from jaxad.data.examples import Examples
 from jaxad.data.images import memory
+from jaxad.data.sources import size_of
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
@@ -106,6 +109,23 @@ def check_selection(
       f"config.eval.select=held_out: {config.method} has no likelihood to "
       "choose by; leave it out."
     )
+
+
+def check_size(config) -> None:
+  """Whether the method takes images of the size that the data will have.
+
+  It is asked before any image is read.
+
+  Raises:
+    InputError: it does not.
+  """
+  published = one_class.SETS.get(config.data.name)
+  channels = config.data.channels or (published.shape[2] if published else 3)
+  with under("config.data"):
+    shape = (*size_of(config.data.image_size), channels)
+  with named_fields(config):
+    detector = trained.detector_without_weights(config.to_dict())
+    trained.abstract_state(detector, shape, np.uint8)
 
 
 @contextlib.contextmanager

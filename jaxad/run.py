@@ -70,6 +70,7 @@ def run(
 
 def read(config, detector) -> splits.Splits:
   """The data of a run; they do not depend on the run's seed."""
+  checks.check_size(config)
   fields = config.data.to_dict()
   with under("config.data"):
     return splits.load(
