@@ -271,7 +271,7 @@ def list_fields(arguments: list[str]) -> Iterator[str]:
 
 def show_cache(arguments: list[str]) -> Iterator[str]:
   """Lines with the size of each part of the cache; --clear PART empties it."""
-  from jaxad.data import cache
+  from jaxad import cache
 
   expected = f"expected nothing, or --clear and one of {', '.join(cache.PARTS)}"
   if arguments:

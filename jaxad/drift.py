@@ -16,7 +16,7 @@ FEWEST = 8
 
 # A shift is told where it is both certain and large.
 _CERTAIN = 3e-4
-_LARGE = 0.35
+_LARGE = 0.25
 
 # Defects are rare: where so many parts are anomalous, of so many at least, the
 # parts have changed.

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import jaxad.data
-from jaxad.data import cache, images
+from jaxad import cache
+from jaxad.data import decoded as copies
+from jaxad.data import images
 from jaxad.data.arrays import FileArray, joined, part
 from jaxad.errors import InputError
 from jaxad.feed import fits
@@ -135,8 +137,8 @@ def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch, folder, capsys):
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch, folder):
   make_set(tmp_path / "set")
   monkeypatch.setattr(images, "MEMORY_SHARE", 0)
-  usage = cache.shutil.disk_usage(tmp_path)._replace(free=1000)
-  monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+  usage = copies.shutil.disk_usage(tmp_path)._replace(free=1000)
+  monkeypatch.setattr(copies.shutil, "disk_usage", lambda _: usage)
   with pytest.raises(InputError, match="GB .* are free; lower image_size"):
     jaxad.data.load("folder", root=tmp_path / "set", image_size=16)
   assert list((folder / "decoded").iterdir()) == []

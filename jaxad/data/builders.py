@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 import absl.logging
 import tensorflow_datasets as tfds
 
+from jaxad.cache import cache_dir
 from jaxad.data import _tf, dra_sets, folder, magnetic_tile, textures
-from jaxad.data.cache import cache_dir
 from jaxad.data.examples import Item
 from jaxad.errors import InputError
 

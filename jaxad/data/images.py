@@ -19,8 +19,8 @@ import numpy as np
 
 from jaxad.data import levels
 from jaxad.data.arrays import FileArray, Rows
-from jaxad.data.cache import Decoded
 from jaxad.data.decode import decode, decode_mask, defects_at
+from jaxad.data.decoded import Decoded
 from jaxad.data.examples import Dataset, Examples, Item, Tiles
 from jaxad.data.parallel import in_parallel
 from jaxad.errors import InputError

@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 
+from jaxad.cache import cache_dir
 from jaxad.data import _tf, images, labelled
-from jaxad.data.cache import cache_dir
 from jaxad.data.examples import Dataset, Examples
 from jaxad.data.labelled import Split
 from jaxad.errors import InputError

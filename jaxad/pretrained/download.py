@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from jaxad.cache import cache_dir
 from jaxad.errors import InputError
 
 _CHUNK = 1 << 20  # bytes
@@ -16,7 +17,7 @@ _TIMEOUT = 60  # seconds without a byte
 
 
 def fetch(
-  url: str, sha256_prefix: str, cache_dir: str | os.PathLike | None = None
+  url: str, sha256_prefix: str, folder: str | os.PathLike | None = None
 ) -> str:
   """The path of the file behind `url`, downloaded unless it is there.
 
@@ -26,8 +27,7 @@ def fetch(
   Args:
     url: where the file is.
     sha256_prefix: the first hexadecimal digits of its SHA-256.
-    cache_dir: the file goes to its folder "weights"; None is $JAXAD_CACHE, or
-      jaxad in $XDG_CACHE_HOME or in ~/.cache.
+    folder: the file goes to its folder "weights"; None is the cache.
 
   Returns:
     Path of a file whose hash is right.
@@ -36,7 +36,7 @@ def fetch(
     InputError: no network, a broken connection, a wrong hash, or a folder that
       cannot be written to.
   """
-  folder = os.path.join(cache_dir or _cache_folder(), "weights")
+  folder = os.path.join(folder or cache_dir(), "weights")
   name = os.path.basename(urllib.parse.urlsplit(url).path)
   path = os.path.join(folder, name)
   part = path + ".part"
@@ -72,14 +72,6 @@ def fetch(
       "that can be written to"
     ) from e
   return path
-
-
-def _cache_folder():
-  chosen = os.environ.get("JAXAD_CACHE")
-  if chosen:
-    return chosen
-  home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-  return os.path.join(home, "jaxad")
 
 
 def _remedy(path):

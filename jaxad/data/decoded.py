@@ -1,18 +1,9 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""The cache folder: what can be made again from what lies elsewhere.
-
-    datasets/    prepared copies of published sets
-    decoded/     images as a detector sees them, of sets too large for memory
-    downloads/   published files
-    weights/     downloaded weights
-
-Everything in it is safe to delete.
-"""
+"""Decoded images of sets that are too large for memory, in the cache."""
 
 import hashlib
 import json
 import math
-import os
 import pathlib
 import shutil
 import tempfile
@@ -20,50 +11,12 @@ import weakref
 
 import numpy as np
 
+from jaxad.cache import cache_dir
 from jaxad.data.arrays import FileArray
 from jaxad.errors import InputError
 
-PARTS = ("datasets", "decoded", "downloads", "weights")
-
 # Part of every key; to be raised when decoded images change.
 _FORMAT = 1
-
-
-def cache_dir() -> pathlib.Path:
-  """$JAXAD_CACHE, or `jaxad` in the user's cache folder."""
-  if "JAXAD_CACHE" in os.environ:
-    return pathlib.Path(os.environ["JAXAD_CACHE"]).expanduser()
-  xdg = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  return pathlib.Path(xdg).expanduser() / "jaxad"
-
-
-def sizes() -> dict[str, int]:
-  """Bytes of each part of the cache; 0 where there is none."""
-  return {
-    part: sum(
-      path.lstat().st_size
-      for path in (cache_dir() / part).rglob("*")
-      if not path.is_dir()
-    )
-    for part in PARTS
-  }
-
-
-def clear(part: str) -> None:
-  """Deletes a part of the cache; runs that use it go on.
-
-  Raises:
-    InputError: it cannot be deleted.
-  """
-  folder = cache_dir() / part
-  try:
-    if folder.is_dir():
-      shutil.rmtree(folder)
-  except OSError as error:
-    raise InputError(
-      f"{error.filename or folder} cannot be deleted ({error.strerror}); mend "
-      "it, or choose another folder with the environment variable JAXAD_CACHE."
-    ) from error
 
 
 class Decoded:
