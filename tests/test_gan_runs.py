@@ -20,6 +20,9 @@ from jaxad.detector import Detector, Official, Scores
 from jaxad.evaluation.scoring import official_scores
 from jaxad.evaluation.thresholds import above_min_max, min_max
 
+# Whole runs.
+pytestmark = pytest.mark.whole
+
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 # Sizes of seconds. The digits are reduced by their protocol: of 1198 + 599

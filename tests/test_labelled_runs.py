@@ -14,6 +14,9 @@ from jaxad import run
 from jaxad.callbacks import Saving
 from jaxad.cli import INTERRUPTED, USAGE_ERROR
 
+# Whole runs.
+pytestmark = pytest.mark.whole
+
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 SMALL = {

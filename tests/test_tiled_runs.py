@@ -12,6 +12,9 @@ import jaxad
 from jaxad import cli, data
 from jaxad.errors import InputError
 
+# Whole runs.
+pytestmark = pytest.mark.whole
+
 # A scratch of 20 x 3 pixels in 300 x 400, and tiles of 64.
 SIZE, TILE = (300, 400), 64
 
