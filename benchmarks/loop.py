@@ -10,6 +10,10 @@ Both run in one process and in turn, some steps each, on the same state. So a
 busy machine is the same for both; a round begins and ends with idle devices.
 Medians over the rounds, the first of which compiles and is left out. The CPU
 time of all threads is there to check against.
+
+A second table has how many images the data give in a second, to be compared
+with how many the steps take: photographs that are decoded from JPEG, and
+batches that are read from the file in which large sets lie.
 """
 
 import pathlib
@@ -19,6 +23,8 @@ from typing import NamedTuple
 
 import harness
 import numpy as np
+
+from jaxad.data.arrays import FileArray
 
 WORKLOADS = {
   "ganomaly": "batches of 64 images of 32 pixels, the paper's width",
@@ -47,6 +53,10 @@ SMALL = {
 }
 # Those of `Log` in a run.
 LOG_EVERY = 10
+
+# Of the images that are read, and width and height of the files.
+SIDES = (224, 448)
+PHOTOGRAPH = (1024, 768)
 
 
 def make_workload(name, small):
@@ -160,8 +170,48 @@ def measure(name, rounds, small):
     "loop_ms": loop,
     "bare_ms": bare,
     "lost_percent": 100 * (loop / bare - 1),
+    "images_per_s": 1000 * setting.batch / loop,
     "loop_cpu_ms": loop_cpu,
     "bare_cpu_ms": bare_cpu,
+  }
+
+
+def measure_data(side, small):
+  """A row of the second table, of images of so many pixels."""
+  from PIL import Image
+
+  from jaxad.data import images
+  from jaxad.data.examples import Item
+  from jaxad.preprocess import Preprocess
+
+  n, batch = (32, 8) if small else (512, 48)
+  rng = np.random.default_rng(0)
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    for k in range(n):
+      coarse = rng.integers(0, 256, (24, 32, 3), np.uint8)
+      photograph = Image.fromarray(coarse).resize(PHOTOGRAPH)
+      photograph.save(folder / f"{k:03}.jpg", quality=90)
+    items = [
+      Item("train" if k else "test", path.name, "good", path)
+      for k, path in enumerate(sorted(folder.iterdir()))
+    ]
+    began = time.perf_counter()
+    reading = images.Reading(Preprocess((side, side)))
+    images.read(lambda: items, reading)
+    decoded = n / (time.perf_counter() - began)
+  shape = (n, side, side, 3)
+  with tempfile.TemporaryFile(buffering=0) as file:
+    file.truncate(int(np.prod(shape)))
+    x = FileArray(file, shape, np.uint8)
+    began = time.perf_counter()
+    for first in range(0, n, batch):
+      x[rng.permutation(n)[first : first + batch]]
+    read = n / (time.perf_counter() - began)
+  return {
+    "pixels": side,
+    "decoded_per_s": decoded,
+    "read_per_s": read,
   }
 
 
@@ -188,6 +238,14 @@ def main():
     rows.append(measure(name, args.rounds, args.small))
     if len(rows) == 1:
       print(harness.line(dict(zip(rows[0], rows[0], strict=True))))
+    print(harness.line(rows[-1]), flush=True)
+    if args.json:
+      harness.write_json(args.json, rows)
+  print()
+  for k, side in enumerate(SIDES):
+    rows.append(measure_data(side, args.small))
+    if not k:
+      print(harness.line(dict(zip(rows[-1], rows[-1], strict=True))))
     print(harness.line(rows[-1]), flush=True)
     if args.json:
       harness.write_json(args.json, rows)

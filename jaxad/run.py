@@ -19,10 +19,14 @@ from jaxad.checkpoints import Checkpoints
 from jaxad.data.fingerprint import rows
 from jaxad.errors import InputError, under
 from jaxad.evaluation import evaluators
-from jaxad.evaluation.epochs import OfficialProtocol, TestAuroc
+from jaxad.evaluation.epochs import (
+  OfficialProtocol,
+  by_held_out,
+  by_test_auroc,
+)
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer, official_scores
-from jaxad.evaluation.thresholds import threshold
+from jaxad.evaluation.thresholds import expected_rejections, threshold
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report.pictures import SHEET_IMAGES, write_pictures
@@ -66,6 +70,7 @@ def run(
 
 def read(config, detector) -> splits.Splits:
   """The data of a run; they do not depend on the run's seed."""
+  checks.check_size(config)
   fields = config.data.to_dict()
   with under("config.data"):
     return splits.load(
@@ -132,7 +137,9 @@ def _run(config, detector, folder, images):
   checks.check_evaluations(config, plan)
   init_key, score_key = jax.random.split(jax.random.key(config.seed))
   with checks.named_fields(config):
-    state = detector.init(init_key, {"x": images.data.train.x[:1]}, plan)
+    first = images.data.train.x[:1]
+    state = detector.init(init_key, {"x": first}, plan)
+  checks.check_selection(config, detector, state, first)
   checks.announce(config, images, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
   results = {"fingerprint": folder.begin(seen, weights)}
@@ -154,11 +161,12 @@ def _run(config, detector, folder, images):
   if with_maps and not in_one_pass:  # features have no pixels
     pixels = scorer.scores(state, images.data.test, with_maps=True)
     scores = scores._replace(map=pixels.map)
-  normal = scorer.scores(state, inputs.normal).image
+  normal_scores = scorer.scores(state, inputs.normal).image
+  rule, value = config.eval.threshold, config.eval.threshold_value
   found = Evaluation(
     images.data.test,
     scores,
-    threshold(normal, config.eval.threshold, config.eval.threshold_value),
+    threshold(normal_scores, rule, value),
     data.seen_kinds(images.data.train),
     (inputs.data.train.x, inputs.data.test.x)
     if config.eval.nearest_neighbour
@@ -172,6 +180,7 @@ def _run(config, detector, folder, images):
   if config.eval.maps == "none":
     maps_of = lambda _: None
   write_pictures(workdir, found, maps_of)
+  first = np.arange(len(normal_scores))[:SHEET_IMAGES]
   source = "held-out images" if images.held_out else "training images"
   # A threshold that was set since stays when a finished run is resumed.
   if not (workdir / trained.DESCRIPTION).exists():
@@ -181,20 +190,25 @@ def _run(config, detector, folder, images):
       state=state,
       preprocess=images.preprocess,
       normal=images.normal,
-      scores=normal,
+      scores=normal_scores,
       threshold=found.threshold,
       source=source,
       key=score_key,
       fingerprint=results["fingerprint"],
-      maps=maps_of(images.normal.take(np.arange(len(normal))[:SHEET_IMAGES])),
+      maps=maps_of(images.normal.take(first)),
     )
+  share = interval = None
+  if images.held_out:
+    share, interval = expected_rejections(normal_scores, found.threshold)
   results |= {
+    "expected_false_positive_rate": share,
+    "expected_false_positive_interval": interval,
     "n_train": len(images.data.train.label),
     "n_train_anomalies": int((images.data.train.label == 1).sum()),
     "n_test": len(images.data.test.label),
     "n_threshold": len(images.normal.label),
     "threshold_from": source,
-    "threshold_rule": config.eval.threshold,
+    "threshold_rule": rule,
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds,
     "selection": config.eval.select,
@@ -203,6 +217,7 @@ def _run(config, detector, folder, images):
   }
   write_json(workdir / "results.json", results)
   print(results_table(results))
+  print(_rejections(results))
   for field, text in (("select", BEST_ON_TEST), ("protocol", OFFICIAL)):
     if config.eval[field] in ("best_on_test", "official"):
       print(text)
@@ -226,13 +241,23 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
   beside = [log, callbacks.ProgressBar()]
   curve = official = None
   if config.eval.every:
-    best = None
-    if config.eval.select == "best_on_test":
-      best = Checkpoints(workdir / "best_on_test", keep=1)
-    curve = TestAuroc(
-      lambda state: scorer.scores(state, test).image, test, log, best
+    select, best = config.eval.select, None
+    if select != "last":
+      best = Checkpoints(workdir / select, keep=1)
+    curve = by_test_auroc(
+      lambda state: scorer.scores(state, test).image,
+      test,
+      log,
+      best if select == "best_on_test" else None,
     )
     beside.append(callbacks.EveryEpochs(plan, config.eval.every, curve))
+    if select == "held_out":
+      curve = by_held_out(
+        lambda state: scorer.scores(state, inputs.normal).parts["nll"],
+        log,
+        best,
+      )
+      beside.append(callbacks.EveryEpochs(plan, config.eval.every, curve))
   if config.eval.protocol == "official":
     official = OfficialProtocol(
       detector,
@@ -260,6 +285,33 @@ def _remains(checkpoints):
     f"The checkpoint of step {step} is kept; start again in another --workdir."
   )
 
+
+def _rejections(results):
+  """What the threshold will cost, for the screen."""
+  share = results["expected_false_positive_rate"]
+  if share is None:
+    return TRAINING_THRESHOLD
+  low, high = results["expected_false_positive_interval"]
+  n = results["n_threshold"]
+  text = (
+    f"Of 100 good parts about {100 * share:.0f} will be rejected (95 % "
+    f"interval {100 * low:.1f} to {100 * high:.1f}, from {n} held out)."
+  )
+  return text if n >= FEW_HELD_OUT else f"{text}\n{UNCERTAIN}"
+
+
+# One in twenty, the rate that a threshold aims at, is a part of one image.
+FEW_HELD_OUT = 20
+
+UNCERTAIN = (
+  f"NOTE: with fewer than {FEW_HELD_OUT} held-out images that rate is "
+  "uncertain; more normal images or a higher --config.data.holdout narrow it."
+)
+
+TRAINING_THRESHOLD = (
+  "NOTE: the threshold comes from training images, so how many good parts it "
+  "rejects is not known; hold some out with --config.data.holdout."
+)
 
 BEST_ON_TEST = (
   "WARNING: best_on_test chose the epoch by its AUROC on the test set; the "

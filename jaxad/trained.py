@@ -326,7 +326,7 @@ def _parts(state):
 def _detector(config) -> Detector:
   """Of a configuration; the trunk's weights come from the run itself."""
   try:
-    return configs.build_detector(ConfigDict(_without_weights(config)))
+    return detector_without_weights(config)
   except (InputError, LookupError, TypeError) as error:
     raise InputError(
       f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
@@ -334,8 +334,8 @@ def _detector(config) -> Detector:
     ) from error
 
 
-def _without_weights(config):
-  """The configuration of the same networks, with no file of weights."""
+def detector_without_weights(config: Mapping) -> Detector:
+  """Of the same networks, which asks for no file of weights."""
 
   def random(node):
     if not isinstance(node, Mapping):
@@ -343,17 +343,26 @@ def _without_weights(config):
     node = {name: random(value) for name, value in node.items()}
     return node | {"weights": "random"} if "weights" in node else node
 
-  return {**config, "detector": random(config["detector"])}
+  config = {**config, "detector": random(config["detector"])}
+  return configs.build_detector(ConfigDict(config))
 
 
-def _state(detector, shape, dtype, arrays, folder) -> State:
+def abstract_state(detector: Detector, shape: tuple[int, ...], dtype) -> State:
+  """The shapes and dtypes of a state, for examples of this shape.
+
+  Raises:
+    InputError: the detector does not take such examples.
+  """
   batch = {"x": jax.ShapeDtypeStruct((1, *shape), dtype)}
   # Any plan: the optimiser that asks for one is left out.
   n = len(detector.phases)
   plan = Plan(1, ends=tuple(range(1, n + 1)), steps_per_epoch=(1,) * n)
-  like = jax.eval_shape(
-    functools.partial(detector.init, plan=plan), jax.random.key(0), batch
-  )
+  init = functools.partial(detector.init, plan=plan)
+  return jax.eval_shape(init, jax.random.key(0), batch)
+
+
+def _state(detector, shape, dtype, arrays, folder) -> State:
+  like = abstract_state(detector, shape, dtype)
   expected = {n: (v.shape, v.dtype) for n, v in arrays_of(like).items()}
   found = {n: (v.shape, v.dtype) for n, v in arrays.items()}
   if found != expected:

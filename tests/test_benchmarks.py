@@ -209,7 +209,9 @@ def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   )
   assert result.returncode == 0, result.stderr
   assert "compare with no others" in result.stdout
-  (row,) = json.loads(file.read_text())
+  row, *data = json.loads(file.read_text())
+  assert [d["pixels"] for d in data] == [224, 448]
+  assert all(d["decoded_per_s"] > 0 and d["read_per_s"] > 0 for d in data)
   assert (row["workload"], row["devices"]) == (f"{workload}-small", 2)
   assert row["bare_ms"] > 0
   lost = 100 * (row["loop_ms"] - row["bare_ms"]) / row["bare_ms"]

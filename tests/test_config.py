@@ -16,6 +16,7 @@ import jaxad
 from jaxad import config as configs
 from jaxad import data
 from jaxad.errors import InputError
+from jaxad.networks import trunk
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 
@@ -78,7 +79,7 @@ def test_base(method):
   assert groups == {"data", "train", "eval", "detector"}
   # The factory's keywords and `data.load`'s, with their defaults.
   assert config.detector.to_dict() == keywords(jaxad.METHODS[method])
-  want = keywords(data.load) | {"name": "textures", "holdout": 0.0}
+  want = keywords(data.load) | {"name": "textures", "holdout": 0.2}
   assert config.data.to_dict() == want
   configs.check(config)
   # It makes a detector, and config.json holds all of it.
@@ -166,8 +167,27 @@ def test_files(path, preset):
 def test_without_a_preset_nothing_is_downloaded(path):
   config = configs.load(str(path))
   assert config.data.name in ("textures", "digits")
-  weights = [v for k, v in fields(config).items() if k.endswith("weights")]
-  assert set(weights) <= {"random"}
+  found = fields(config)
+  for name, value in found.items():
+    if name.endswith("weights") and value != "random":
+      # They are installed.
+      assert value == "imagenet"
+      assert trunk.is_at_hand(found["detector.trunk"])
+
+
+def test_differnet_on_ones_own_images(monkeypatch):
+  """A pretrained trunk; the embedded set alone does without its package."""
+  for preset in ("", ":folder"):
+    found = fields(configs.load(f"differnet{preset}"))
+    assert found["detector.trunk"] == "efficientnet_lite0"
+    assert found["eval.threshold"] == "kde" and found["data.holdout"] >= 0.2
+    assert found["train.cached_views"] == found["detector.n_transforms_test"]
+  monkeypatch.setattr(trunk, "is_at_hand", lambda name: False)
+  weights = [
+    configs.load(f"differnet{preset}").detector.weights
+    for preset in ("", ":folder")
+  ]
+  assert weights == ["random", "imagenet"]
 
 
 @pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
@@ -200,7 +220,7 @@ def test_differnet_as_in_the_paper():
     "data.name": "mvtec_ad",
     "data.subset": "bottle",
     "data.image_size": 448,
-    "data.holdout": 0.0,
+    "data.holdout": 0.2,
     "train.epochs": 192,
     "train.steps": None,
     "train.batch_size": 24,

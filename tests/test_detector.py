@@ -875,6 +875,30 @@ def test_feature_rows_need_no_trunk(base):
   np.testing.assert_allclose(views, one.reshape(3, 2).mean(1), rtol=1e-5)
 
 
+def test_layers_stand_beside_each_other(base):
+  """The deepest decides what weights are needed, the order is as given."""
+  make = lambda layer, *beside: jaxad.differnet(
+    trunk="alexnet",
+    layer=layer,
+    beside=beside,
+    weights="random",
+    n_scales=1,
+    n_blocks=1,
+    hidden=4,
+    n_transforms_test=1,
+  )
+  both = make("features.0", "features.3")
+  state = both.init(KEY, {"x": base.x})
+  found = both.embed(state, base.x, KEYS[:4], False)
+  parts = [
+    make(layer).embed(state, base.x, KEYS[:4], False)
+    for layer in ("features.0", "features.3")
+  ]
+  want = np.concatenate(parts, axis=-1)
+  np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+  assert found.shape[-1] == 64 + 192
+
+
 def test_map_view_by_view(base):
   """The map of each image alone, with SciPy's filters."""
   state = base.state
@@ -900,7 +924,7 @@ def test_map_view_by_view(base):
         ndimage.rotate(g, -a, order=3, reshape=False), (3, 3, 0)
       )
       for g, a in zip(
-        np.asarray(gradient(normalize(views))), angles, strict=True
+        np.asarray(gradient(normalize(views, "alexnet"))), angles, strict=True
       )
     ]
     want = np.abs(smooth).mean((0, -1)) ** 2

@@ -308,6 +308,29 @@ def test_parameters_of_the_published_sizes():
     assert got == count, method
 
 
+@pytest.mark.parametrize("train_norms", [True, False])
+def test_efficientnet_is_trained_too(train_norms):
+  trunk = Trunk(
+    "efficientnet_lite0", "_blocks.2", "random", train_norms=train_norms
+  )
+  detector = jaxad.devnet(trunk=trunk)
+  x = images(4, 32)
+  batch = {"x": x, "label": np.int32([0, 0, 1, 1])}
+  state = detector.init(KEY, batch, PLAN)
+  new, metrics = jax.jit(detector.phases[0].update)(state, batch)
+  assert np.isfinite(metrics["loss"])
+  before, after = (
+    s.params["trunk"]["_blocks.1._depthwise_conv"]["kernel"]
+    for s in (state, new)
+  )
+  assert (before != after).any()
+  means = (s.collections["trunk"]["batch_stats"]["_bn0"] for s in (state, new))
+  assert (next(means)["mean"] != next(means)["mean"]).any() == train_norms
+  # Pixels enter as its weights expect them.
+  black = trunk.normalize(np.zeros((1, 1, 1, 3), np.uint8))
+  np.testing.assert_allclose(black, -127 / 128, rtol=1e-6)
+
+
 def test_bfloat16_trunk_keeps_float32_parameters():
   detector = jaxad.devnet(trunk=SMALL._replace(dtype="bfloat16"))
   batch = {"x": images(4, 32), "label": np.int32([0, 0, 1, 1])}

@@ -11,11 +11,13 @@ import pytest
 from jax import lax
 
 from jaxad.errors import InputError
-from jaxad.layers.conv import Conv, convolve
+from jaxad.layers.conv import Conv, DepthwiseConv, convolve
+from jaxad.layers.cpu import depthwise
 from jaxad.layers.pool import max_pool
 from jaxad.networks.trunk import (
   TRUNKS,
   feature_channels,
+  is_at_hand,
   make_trunk,
   minimum_size,
   normalize,
@@ -65,6 +67,10 @@ def random_variables(name, layer=None, seed=0):
     ("resnet18", "layer2", 224, (28, 28, 128)),
     ("resnet18", "layer3", 224, (14, 14, 256)),
     ("resnet18", None, 448, (14, 14, 512)),
+    ("efficientnet_lite0", "_conv_stem", 225, (113, 113, 32)),
+    ("efficientnet_lite0", "_blocks.10", 224, (14, 14, 112)),
+    ("efficientnet_lite0", None, 448, (14, 14, 320)),
+    ("efficientnet_lite0", None, 97, (4, 4, 320)),
   ],
 )
 def test_shapes(name, layer, size, expected):
@@ -80,6 +86,8 @@ def test_shapes(name, layer, size, expected):
     ("alexnet", 2_469_696),
     ("squeezenet1_1", 1_235_496 - (512 * 1000 + 1000)),
     ("resnet18", 11_176_512),
+    # The published network without its head and classifier.
+    ("efficientnet_lite0", 4_652_008 - (320 * 1280 + 2 * 1280) - 1281 * 1000),
   ],
 )
 def test_parameter_count(name, expected):
@@ -107,6 +115,7 @@ def test_later_layers_have_no_parameters(name):
     ("squeezenet1_1", None, 17),
     ("squeezenet1_1", "features.0", 3),
     ("resnet18", None, 1),
+    ("efficientnet_lite0", None, 1),
   ],
 )
 def test_minimum_size(name, layer, expected):
@@ -182,14 +191,18 @@ def test_normalize():
     [-2.1179039, -2.0357144, -1.8044445],
     [2.2489083, 2.4285715, 2.64],
   ]
-  np.testing.assert_allclose(normalize(pixels), expected, rtol=1e-6)
-  np.testing.assert_allclose(
-    normalize(jnp.asarray(pixels / 255, jnp.float32)), expected, rtol=1e-6
-  )
+  floats = jnp.asarray(pixels / 255, jnp.float32)
+  for x in (pixels, floats):
+    np.testing.assert_allclose(normalize(x, "vgg16"), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+      normalize(x, "efficientnet_lite0"),
+      [[-127 / 128] * 3, [1] * 3],
+      rtol=1e-6,
+    )
   with pytest.raises(InputError, match="int32"):
-    normalize(np.zeros((2, 3), np.int32))
+    normalize(np.zeros((2, 3), np.int32), "alexnet")
   with pytest.raises(InputError, match="red, green and blue"):
-    normalize(np.zeros((4, 4, 1), np.uint8))
+    normalize(np.zeros((4, 4, 1), np.uint8), "alexnet")
 
 
 def lax_convolution(x, kernel, stride, padding):
@@ -244,6 +257,42 @@ def test_convolution_forms_agree(
     rtol=0,
     atol=2e-6,
   )
+
+
+@pytest.mark.parametrize(
+  ("size", "window", "stride", "padding"),
+  [
+    ((9, 12), 3, 1, ((1, 1), (1, 1))),
+    ((8, 13), 5, 2, ((1, 2), (2, 2))),
+    ((7, 7), 3, 2, 0),
+    ((1, 2), 5, 1, 2),
+  ],
+)
+def test_depthwise_forms_agree(size, window, stride, padding):
+  draw = functools.partial(
+    np.random.default_rng(0).standard_normal, dtype=np.float32
+  )
+  x = draw((2, *size, 6))
+  module = DepthwiseConv(window, stride, padding)
+  variables = {"params": {"kernel": draw((window, window, 1, 6))}}
+
+  def everything(variables, x):
+    f = lambda variables, x: module.apply(variables, x)
+    y, pull = jax.vjp(f, variables, x)
+    return y, pull(jnp.cos(y))
+
+  got = jax.jit(everything)(variables, x)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(depthwise, "on_cpu", lambda form, plain, *a: plain(*a))
+    expected = jax.jit(lambda *a: everything(*a))(variables, x)
+  chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
+  text = jax.jit(module.apply).lower(variables, x).as_text()
+  assert "convolution" not in text
+
+
+def test_depthwise_rejects_a_small_image():
+  with pytest.raises(InputError, match="2x9 .*3x3 kernel"):
+    DepthwiseConv(3).init(jax.random.key(0), jnp.zeros((1, 2, 9, 4)))
 
 
 def test_pixel_gradient_is_not_a_dilated_convolution_on_cpu():
@@ -337,6 +386,40 @@ def torch_tensors(torch, variables):
   return tensors
 
 
+def torch_efficientnet(torch, t, x):
+  """(name, map) of every stage of EfficientNet-Lite0; NCHW."""
+  f = torch.nn.functional
+
+  def conv(x, name, stride=1, groups=1):
+    kernel = t[f"{name}.weight"]
+    pads = []
+    for n in (x.shape[3], x.shape[2]):
+      total = max((-(-n // stride) - 1) * stride + kernel.shape[-1] - n, 0)
+      pads += [total // 2, total - total // 2]
+    return f.conv2d(f.pad(x, pads), kernel, None, stride, groups=groups)
+
+  def norm(x, name):
+    mean, var = t[f"{name}.running_mean"], t[f"{name}.running_var"]
+    affine = t[f"{name}.weight"], t[f"{name}.bias"]
+    return f.batch_norm(x, mean, var, *affine, eps=1e-3)
+
+  x = conv(x, "_conv_stem", 2)
+  yield "_conv_stem", x
+  x = f.relu6(norm(x, "_bn0"))
+  yield "_bn0", x
+  for k in range(16):
+    name, y = f"_blocks.{k}", x
+    if k:
+      y = f.relu6(norm(conv(y, f"{name}._expand_conv"), f"{name}._bn0"))
+    stride = 2 if k in (1, 3, 5, 11) else 1
+    y = conv(y, f"{name}._depthwise_conv", stride, y.shape[1])
+    y = f.relu6(norm(y, f"{name}._bn1"))
+    y = norm(conv(y, f"{name}._project_conv"), f"{name}._bn2")
+    # The first block of a stage has another width, or a stride.
+    x = y if k in (0, 1, 3, 5, 8, 11, 15) else x + y
+    yield name, x
+
+
 def torch_forward(torch, name, t, x, last="layer4"):
   """The networks in PyTorch's functions; NCHW."""
   f = torch.nn.functional
@@ -362,6 +445,9 @@ def torch_forward(torch, name, t, x, last="layer4"):
       x = norm(x, f"{name}.downsample.1")
     return f.relu(x + y)
 
+  if name == "efficientnet_lite0":
+    *_, (_, x) = torch_efficientnet(torch, t, x)
+    return x
   if name == "alexnet":
     x = f.max_pool2d(f.relu(conv(x, "features.0", 4, 2)), 3, 2)
     x = f.max_pool2d(f.relu(conv(x, "features.3", 1, 2)), 3, 2)
@@ -412,6 +498,33 @@ def test_equal_to_pytorch(name):
     scale = np.abs(expected).max()
     assert got.dtype == np.float64 and scale > 0.1
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10 * scale)
+
+
+def test_every_stage_of_efficientnet_is_equal_to_pytorch():
+  """With the published weights, in float32; sides odd and even."""
+  torch = pytest.importorskip("torch")
+  name = "efficientnet_lite0"
+  if not is_at_hand(name):
+    pytest.skip("the package of the weights is not installed")
+  image = np.random.default_rng(0).integers(0, 256, (1, 97, 66, 3), np.uint8)
+  variables = trunk_variables(name, None, "imagenet", jax.random.key(0))
+
+  @jax.jit
+  def stages(x):
+    return [
+      make_trunk(name, n).apply(variables, x) for n in TRUNKS[name].layers
+    ]
+
+  got = stages(normalize(image, name))
+  x = torch.tensor((image.astype(np.float32) - 127) / 128).permute(0, 3, 1, 2)
+  tensors = torch_tensors(torch, variables)
+  expected = list(torch_efficientnet(torch, tensors, x))
+  assert tuple(stage for stage, _ in expected) == TRUNKS[name].layers
+  for y, (stage, tensor) in zip(got, expected, strict=True):
+    want = tensor.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(
+      y, want, rtol=0, atol=1e-5 * np.abs(want).max(), err_msg=stage
+    )
 
 
 def test_ceil_mode_equal_to_pytorch():

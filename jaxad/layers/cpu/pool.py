@@ -20,13 +20,13 @@ from jax import lax
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def max_of_taps(x, window, stride, outputs):
   """The maximum over the taps of windows that all lie inside x."""
-  return functools.reduce(jnp.maximum, _strided(x, window, stride, outputs))
+  return functools.reduce(jnp.maximum, strided(x, window, stride, outputs))
 
 
 @max_of_taps.defjvp
 def max_of_taps_jvp(window, stride, outputs, primals, tangents):
   """The tangent is that of the first maximum, found once and kept."""
-  best, *others = _strided(primals[0], window, stride, outputs)
+  best, *others = strided(primals[0], window, stride, outputs)
   first = jnp.zeros(best.shape, jnp.uint8)
   for k, y in enumerate(others, 1):
     stays = (best >= y) | jnp.isnan(best)
@@ -40,7 +40,7 @@ def max_of_taps_jvp(window, stride, outputs, primals, tangents):
   return best, sum(moved)
 
 
-def _strided(x, window, stride, outputs):
+def strided(x, window, stride, outputs):
   """[B, h, w, C] for each tap of a window, row by row."""
   return [
     x[:, i::stride, j::stride][:, : outputs[0], : outputs[1]]
@@ -50,7 +50,7 @@ def _strided(x, window, stride, outputs):
 
 
 def _split(x, window, stride, outputs):
-  """`_strided`, whose transpose is slow, by other means.
+  """`strided`, whose transpose is slow, by other means.
 
   Pixels are split by their place in blocks of stride x stride, not indexed: the
   transpose of an index is a dilated pad.

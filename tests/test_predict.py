@@ -1,0 +1,332 @@
+# Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
+"""Decisions on new images: every one once, whatever is killed or broken."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from trained_runs import images_of, write_run
+
+import jaxad
+from jaxad import cli, drift, predict, predictions
+from jaxad.errors import InputError
+from jaxad.image_scorer import ImageScore
+from jaxad.inputs import find_images
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """The folder of a trained run."""
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  write_run(folder, "ganomaly")
+  return folder
+
+
+@pytest.fixture
+def new(tmp_path):
+  """A folder of eleven new images, in two folders."""
+  folder = tmp_path / "new"
+  (folder / "lot 2").mkdir(parents=True)
+  for k, x in enumerate(images_of(11)):
+    where = folder / ("lot 2" if k % 3 == 0 else "")
+    Image.fromarray(x).save(where / f"{k:02d}.png")
+  return folder
+
+
+def rows(folder):
+  with (folder / "scores.csv").open(errors="surrogateescape") as file:
+    return list(csv.DictReader(file))
+
+
+def call(run, images, output, *more):
+  images = images if isinstance(images, list) else [images]
+  return cli.main(
+    ["predict", "--run", str(run), "--images", *map(str, images)]
+    + ["--output", str(output), *more]
+  )
+
+
+def test_scores_are_those_of_the_run(run, new, tmp_path, capsys):
+  out = tmp_path / "out"
+  assert call(run, new, out) == 0
+  found = rows(out)
+  paths = [row["path"] for row in found]
+  assert sorted(paths) == sorted(map(str, new.rglob("*.png")))
+  loaded = jaxad.load(run)
+  scores = loaded.score(paths, ids=paths)
+  np.testing.assert_array_equal(
+    np.float32([row["score"] for row in found]), scores.image
+  )
+  expected = scores.image > loaded.threshold
+  assert [row["predicted"] == "1" for row in found] == expected.tolist()
+  for name, part in scores.parts.items():
+    got = np.float32([row[f"part_{name}"] for row in found])
+    np.testing.assert_array_equal(got, part)
+  summary = json.loads((out / "scores.json").read_text())
+  assert summary["n_images"] == 11 and summary["n_errors"] == 0
+  assert summary["n_anomalous"] == expected.sum()
+  assert (
+    f"{expected.sum()} of 11 images are anomalous" in capsys.readouterr().out
+  )
+
+
+def test_unreadable_files_become_rows(run, new, tmp_path, capsys):
+  (new / "00 broken.png").write_bytes((new / "01.png").read_bytes()[:70])
+  (new / "99.png").touch()
+  deep = np.full((9, 9), 999, np.uint16)
+  Image.fromarray(deep).save(new / "deep.png")
+  out = tmp_path / "out"
+  assert call(run, new, out) == 1
+  found = {os.path.basename(row["path"]): row for row in rows(out)}
+  assert len(found) == 14
+  assert found["99.png"]["error"] == "empty file"
+  assert "truncated" in found["00 broken.png"]["error"]
+  assert "more than 8 bits" in found["deep.png"]["error"]
+  wrong = ("99.png", "00 broken.png", "deep.png")
+  for name, row in found.items():
+    assert bool(row["score"]) == bool(row["predicted"]) == (name not in wrong)
+  assert "3 could not be read" in capsys.readouterr().out
+  # What has been mended is scored, and nothing else is touched.
+  shutil.copy(new / "01.png", new / "99.png")
+  before = {row["path"]: row for row in rows(out) if not row["error"]}
+  assert call(run, new, out) == 1
+  after = {row["path"]: row for row in rows(out)}
+  assert len(rows(out)) == 14
+  assert after | before == after
+  assert after[str(new / "99.png")]["error"] == ""
+
+
+def test_nothing_can_be_read(run, tmp_path):
+  (tmp_path / "a.png").touch()
+  assert call(run, tmp_path / "a.png", tmp_path / "out") == 1
+  assert [row["error"] for row in rows(tmp_path / "out")] == ["empty file"]
+
+
+@pytest.mark.parametrize("cut", [1, 9, 40, "quoted"])
+def test_a_torn_row_is_written_again(run, new, tmp_path, cut):
+  name = 'a "torn\nname", 1.png'
+  (new / "01.png").rename(new / name)
+  whole, torn = tmp_path / "whole", tmp_path / "torn"
+  assert call(run, new, whole) == call(run, new, torn) == 0
+  text = (torn / "scores.csv").read_bytes()
+  if cut == "quoted":
+    text = text[: text.index(b"torn\n") + 5]
+  else:
+    text = text[:-cut]
+  (torn / "scores.csv").write_bytes(text)
+  assert call(run, new, torn) == 0
+  by_path = lambda folder: {row["path"]: row["score"] for row in rows(folder)}
+  assert by_path(torn) == by_path(whole) and len(rows(torn)) == 11
+
+
+def test_another_run_or_threshold_is_refused(run, new, tmp_path, capsys):
+  out = tmp_path / "out"
+  assert call(run, new / "01.png", out) == 0
+  before = (out / "scores.csv").read_bytes()
+  other = tmp_path / "other"
+  write_run(other, "ganomaly", latent_dim=5)
+  for message, arguments in (
+    ("of another run", (other, new, out)),
+    ("of another threshold", (run, new, out, "--threshold", "0.2")),
+    ("of another maps", (run, new, out, "--maps")),
+    ("not empty", (run, new, new)),
+  ):
+    capsys.readouterr()
+    assert call(*arguments) == 2
+    assert message in capsys.readouterr().err
+  assert (out / "scores.csv").read_bytes() == before
+  with predictions.Predictions(out, {}, jaxad.load(run).part_names):
+    assert call(run, new, out) == 2
+  assert "another process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("text", "value", "rule"),
+  [
+    ("0.25", 0.25, "given"),
+    ("-1e3", -1000.0, "given"),
+    ("max", 0.4, "max"),
+    ("quantile", 0.385, "quantile"),
+    ("quantile=0.5", 0.25, "quantile"),
+  ],
+)
+def test_thresholds(run, new, tmp_path, text, value, rule):
+  out = tmp_path / "out"
+  assert call(run, new / "01.png", out, f"--threshold={text}") == 0
+  found = json.loads((out / "scores.json").read_text())["threshold"]
+  assert found["value"] == pytest.approx(value) and found["rule"] == rule
+
+
+@pytest.mark.parametrize("text", ["median", "nan", "quantile=2", "kde=x", ""])
+def test_wrong_thresholds(run, new, tmp_path, capsys, text):
+  assert call(run, new, tmp_path / "out", f"--threshold={text}") == 2
+  said = capsys.readouterr().err
+  assert said.startswith("error: ") and said.count("\n") == 1
+  assert not (tmp_path / "out").exists()
+
+
+def test_maps_have_the_size_of_their_image(tmp_path, new):
+  run, out = tmp_path / "run", tmp_path / "out"
+  write_run(run, "dra")
+  assert call(run, new, out, "--maps") == 0
+  for row in rows(out):
+    raw = np.load(out / row["map"])
+    with Image.open(row["path"]) as image:
+      size = image.size
+    assert raw.dtype == np.float32 and raw.shape == size[::-1]
+    picture = (out / row["map"]).with_suffix(".png")
+    with Image.open(picture) as image:
+      assert image.size == size
+
+
+def test_a_method_without_maps_says_so(run, new, tmp_path, capsys):
+  assert call(run, new, tmp_path / "out", "--maps") in (0, 2)
+  said = capsys.readouterr().err
+  assert "Traceback" not in said
+
+
+def test_which_images(new, tmp_path):
+  find = lambda *given, stdin="": find_images(
+    [str(one) for one in given], io.StringIO(stdin)
+  )
+  everything = find(new)
+  assert len(everything) == 11 and everything == sorted(everything)
+  (new / ".hidden").mkdir()
+  shutil.copy(new / "01.png", new / ".hidden" / "x.png")
+  (new / "notes.txt").touch()
+  assert find(new) == everything
+  assert len(find(new / "*.png")) == 7
+  assert len(find(f"{new}/**/*.png")) == 11
+  assert len(find(new, new / "01.png", f"{new}/lot 2/../01.png")) == 11
+  assert find("-", stdin="a.png\n\nb c.png\r\n") == ["a.png", "b c.png"]
+  table = tmp_path / "list.csv"
+  table.write_text("Kind, Path\ngood,new/01.png\ngood,new/02.png\n")
+  assert find(table) == [str(new / "01.png"), str(new / "02.png")]
+  (tmp_path / "none").mkdir()
+  for given in (tmp_path / "none", tmp_path / "x*.png", tmp_path / "no.png"):
+    with pytest.raises(InputError, match="no images; expected"):
+      find(given)
+  table.write_text("file\na.png\n")
+  with pytest.raises(InputError, match="no column path"):
+    find(table)
+
+
+def test_names_that_are_no_text(run, new, tmp_path):
+  name = os.fsdecode(b"caf\xe9.png")
+  shutil.copy(new / "01.png", new / name)
+  assert call(run, new, tmp_path / "out") == 0
+  assert str(new / name) in {row["path"] for row in rows(tmp_path / "out")}
+
+
+def test_wrong_folders(tmp_path, new, capsys):
+  for run in (tmp_path / "nothing", new):
+    assert call(run, new, tmp_path / "out") == 2
+    assert "name the folder of a finished run" in capsys.readouterr().err
+  assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_and_continued(run, new, tmp_path, kills):
+  """SIGKILL at any time: every image once, the scores of a quiet run."""
+  many = tmp_path / "many"
+  many.mkdir()
+  sources = sorted(new.rglob("*.png"))
+  for k in range(150 * kills):
+    os.link(sources[k % len(sources)], many / f"{k:05d}.png")
+  out = tmp_path / "out"
+  command = [sys.executable, "-m", "jaxad.predict", "--run", str(run)]
+  command += ["--images", str(many), "--output", str(out), "--batch-size=4"]
+  rng = np.random.default_rng(0)
+  lines = lambda: (out / "scores.csv").read_bytes().count(b"\n")
+  for _ in range(kills):
+    start = lines() if (out / "scores.csv").exists() else 0
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+      if (out / "scores.csv").exists() and lines() > start + 1:
+        time.sleep(rng.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        break
+      time.sleep(0.02)
+    process.wait()
+  assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+  found = {row["path"]: row["score"] for row in rows(out)}
+  assert len(rows(out)) == len(found) == 150 * kills
+  quiet = tmp_path / "quiet"
+  assert call(run, many, quiet, "--batch-size=4") == 0
+  assert found == {row["path"]: row["score"] for row in rows(quiet)}
+
+
+# Drift.
+
+
+def test_like_images_are_no_drift():
+  rng = np.random.default_rng(0)
+  told = 0
+  for n, m in ((24, 50), (24, 1000), (200, 5000), (9, 9)) * 50:
+    sample = lambda k: (rng.gamma(4, 1, k), rng.normal(120, 8, k))
+    (score, light), (new_score, new_light) = sample(n), sample(m)
+    limit = np.quantile(score, 0.95)
+    # Some of the new parts are defective.
+    new_score[: m // 10] += 30
+    told += bool(drift.compare(score, light, new_score, new_light, limit)[1])
+  assert told <= 2
+
+
+def test_what_has_moved_is_told():
+  rng = np.random.default_rng(0)
+  score, light = rng.gamma(4, 1, 30), rng.normal(120, 8, 30)
+  new = lambda move, shift: drift.compare(
+    score,
+    light,
+    rng.gamma(4, 1, 60) + move,
+    rng.normal(120 + shift, 8, 60),
+    np.quantile(score, 0.95),
+  )
+  shifts, said = new(0, -15)
+  assert shifts["brightness"].moved and not shifts["score"].moved
+  assert len(said) == 1 and said[0].startswith("the brightness has moved from")
+  _, said = new(20, 0)
+  assert any("100% of the images are called anomalous" in line for line in said)
+  shifts, said = new(2.5, 0)
+  assert shifts["score"].moved
+  # A few images say nothing.
+  none, said = drift.compare(score, light, score[:5] + 9, light[:5] - 90, 1e9)
+  assert none == {"score": None, "brightness": None} and not said
+
+
+def test_darker_images_are_told(run, new, tmp_path, capsys):
+  dark = tmp_path / "dark"
+  dark.mkdir()
+  for k, path in enumerate(sorted(new.rglob("*.png"))):
+    with Image.open(path) as image:
+      Image.fromarray(np.asarray(image) // 3).save(dark / f"{k}.png")
+  normal = tmp_path / "normal"
+  shutil.copytree(run, normal)
+  from jaxad import trained
+
+  described = trained.read_description(normal)
+  kept = described["normal"]
+  kept["id"] = [f"{k}.png" for k in range(20)]
+  kept["score"] = [0.1 + 0.01 * k for k in range(20)]
+  kept["brightness"] = [125.0 + 0.3 * k for k in range(20)]
+  trained.write_description(normal, described)
+  assert call(normal, dark, tmp_path / "out", "--threshold=1e9") == 0
+  assert "WARNING: the brightness has moved" in capsys.readouterr().err
+  summary = json.loads((tmp_path / "out" / "scores.json").read_text())
+  assert summary["drift"]["brightness"]["moved"] and summary["warnings"]
+
+
+def test_a_score_that_is_no_number_is_an_error():
+  assert predict.SOME_UNREADABLE == 1
+  one = ImageScore(np.float32(np.nan), {}, None, 1.0)
+  row = predict._row(None, "a.png", None, one, None, 0.0)
+  assert row == {"path": "a.png", "error": "its score is not finite"}
