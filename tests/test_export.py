@@ -38,9 +38,7 @@ def assert_same(a, b):
 @pytest.mark.parametrize("method", jaxad.METHODS)
 def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
   monkeypatch.setattr("jaxad.export.PLATFORMS", ("cpu",))
-  changes = {}
-  if method == "differnet":
-    changes = {"test_rotations": "random", "n_transforms_test": 2}
+  changes = {"test_rotations": "random"} if method == "differnet" else {}
   write_run(tmp_path / "run", method, **changes)
   run = jaxad.load(tmp_path / "run")
   path = tmp_path / "run.jaxad"
@@ -56,6 +54,48 @@ def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
   assert_same(found(images, True), run.score(images, True))
   other = found(images, batch_size=3)
   np.testing.assert_allclose(other.image, plain.image, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", jaxad.METHODS)
+def test_the_same_bits_as_xla_compiles_for_users(method, tmp_path):
+  """Without the flags by which the tests compile fast."""
+  code = f"""if True:
+    import pathlib
+    import numpy as np
+    import jaxad
+    from jaxad.export import export
+    from trained_runs import images_of, write_run
+    changes = {{}}
+    if {method!r} == "differnet":
+      changes = {{"test_rotations": "random", "n_transforms_test": 2}}
+    write_run(pathlib.Path("run"), {method!r}, **changes)
+    run = jaxad.load("run")
+    export(run, "run.jaxad")
+    images = images_of(6)
+    found = jaxad.load_scorer("run.jaxad")(images, True)
+    want = run.score(images, True)
+    np.testing.assert_array_equal(found.image, want.image)
+    for name, part in want.parts.items():
+      np.testing.assert_array_equal(found.parts[name], part)
+    for one, other in zip(found.map, want.map, strict=True):
+      np.testing.assert_array_equal(one, other)
+  """
+  folders = (
+    pathlib.Path(jaxad.__file__).parents[1],
+    pathlib.Path(__file__).parent,
+  )
+  environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    env=environment | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    timeout=600,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
