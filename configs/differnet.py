@@ -63,6 +63,7 @@ def embedded(config):
   """
   photographs(config)
   config.data.image_size = 256
+  config.train.cached_views = config.detector.n_transforms_test = 4
   config.data.n_train = 144
   config.data.holdout = 1 / 3
   if not is_at_hand(TRUNK):
