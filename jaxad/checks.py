@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxad import trained
 from jaxad.callbacks import EveryEpochs
-from jaxad.config import HOLDOUT, build_detector
+from jaxad.config import HOLDOUT, build_detector, detector_without_weights
 from jaxad.data import one_class
 from jaxad.data.examples import Examples
 from jaxad.data.images import memory
@@ -124,7 +124,7 @@ def check_size(config) -> None:
   with under("config.data"):
     shape = (*size_of(config.data.image_size), channels)
   with named_fields(config):
-    detector = trained.detector_without_weights(config.to_dict())
+    detector = detector_without_weights(config.to_dict())
     trained.abstract_state(detector, shape, np.uint8)
 
 

@@ -216,9 +216,10 @@ def parse(argv):
   )
   args, rest = parser.parse_known_args(argv)
   from jaxad import config as configs
+  from jaxad import config_files
   from jaxad.seeds import parse_seeds
 
-  config = configs.load(args.config)
+  config = config_files.load(args.config)
   rest = iter(rest)
   for token in rest:
     name, equals, value = token.partition("=")

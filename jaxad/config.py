@@ -12,11 +12,8 @@ and sets what its method and data need. `preset` is what follows the colon in
 """
 
 import inspect
-import pathlib
-import traceback
-import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from ml_collections import ConfigDict
@@ -248,6 +245,19 @@ def build_detector(config: ConfigDict) -> Detector:
     return factory(**_arguments(factory, config.detector))
 
 
+def detector_without_weights(config: Mapping) -> Detector:
+  """Of the same networks, which asks for no file of weights."""
+
+  def random(node):
+    if not isinstance(node, Mapping):
+      return node
+    node = {name: random(value) for name, value in node.items()}
+    return node | {"weights": "random"} if "weights" in node else node
+
+  config = {**config, "detector": random(config["detector"])}
+  return build_detector(ConfigDict(config))
+
+
 def value(kind: type, node: ConfigDict) -> Any:
   """The value, such as a `Train`, whose fields a group holds."""
   return kind(**_arguments(kind, node))
@@ -259,81 +269,6 @@ def _arguments(what, node):
     name: value(kinds[name], part) if isinstance(part, ConfigDict) else part
     for name, part in node.items()
   }
-
-
-# Files.
-
-
-def folder() -> pathlib.Path:
-  """Where the files lie: beside this one if installed, else in the checkout."""
-  here = pathlib.Path(__file__).parent
-  installed = here / "configs"
-  return installed if installed.is_dir() else here.parent / "configs"
-
-
-def load(text: str) -> ConfigDict:
-  """Reads `NAME[:DATASET[/SUBSET]]`, NAME being a file or one of `configs/`.
-
-  Raises:
-    InputError: no such file, an error in it, or it sets a field that does not
-      exist or to what it may not be.
-  """
-  # A path may have a colon of its own.
-  name, _, preset = (text, "", "") if _find(text) else text.rpartition(":")
-  name = name or text
-  path = _find(name)
-  if path is None:
-    known = ", ".join(sorted(file.stem for file in folder().glob("*.py")))
-    raise InputError(
-      f"--config {name}: no such file; give a file such as "
-      f"configs/differnet.py, or one of {known}."
-    )
-  try:
-    config = _module(path).get_config(preset or None)
-  except InputError:
-    raise
-  except Exception as error:
-    raise InputError(f"--config {path}: {_where(error, path)}") from error
-  if not isinstance(config, ConfigDict):
-    raise InputError(
-      f"--config {path}: get_config returned {type(config).__name__}; expected "
-      "what jaxad.config.base makes."
-    )
-  try:
-    check(config)
-  except InputError as error:
-    raise InputError(f"--config {path}: {error}") from error
-  return config
-
-
-def _find(name):
-  """The file of this path, or of this name in `folder()`; None without."""
-  if pathlib.Path(name).is_file():
-    return pathlib.Path(name)
-  path = folder() / f"{name}.py"
-  return path if path.parent == folder() and path.is_file() else None
-
-
-def _module(path):
-  if path.suffix != ".py":
-    raise InputError(f"--config {path}: not a Python file (*.py).")
-  # Compiled from its text: importing would leave a cache beside the file.
-  module = types.ModuleType("config")
-  module.__file__ = str(path)
-  exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
-  if not hasattr(module, "get_config"):
-    raise InputError(f"--config {path}: it defines no get_config(preset).")
-  return module
-
-
-def _where(error, path):
-  """One line: "line 3: KeyError: 'x'", the line being of the file."""
-  if isinstance(error, SyntaxError) and error.filename == str(path):
-    return f"line {error.lineno}: {error.msg}."
-  frames = traceback.extract_tb(error.__traceback__)
-  lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-  said = " ".join(traceback.format_exception_only(error)[-1].split())
-  return f"line {lines[-1]}: {said}" if lines else said
 
 
 # Overrides.

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 import jaxad
 from jaxad import config as configs
@@ -326,25 +325,12 @@ def _parts(state):
 def _detector(config) -> Detector:
   """Of a configuration; the trunk's weights come from the run itself."""
   try:
-    return detector_without_weights(config)
+    return configs.detector_without_weights(config)
   except (InputError, LookupError, TypeError) as error:
     raise InputError(
       f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
       f"configuration ({error}); install the version that trained it."
     ) from error
-
-
-def detector_without_weights(config: Mapping) -> Detector:
-  """Of the same networks, which asks for no file of weights."""
-
-  def random(node):
-    if not isinstance(node, Mapping):
-      return node
-    node = {name: random(value) for name, value in node.items()}
-    return node | {"weights": "random"} if "weights" in node else node
-
-  config = {**config, "detector": random(config["detector"])}
-  return configs.build_detector(ConfigDict(config))
 
 
 def abstract_state(detector: Detector, shape: tuple[int, ...], dtype) -> State:

@@ -13,6 +13,7 @@ import pytest
 
 import jaxad
 from jaxad import config as configs
+from jaxad import config_files
 from jaxad.data import Examples
 from jaxad.errors import InputError
 from jaxad.evaluation.scoring import Scorer
@@ -162,7 +163,7 @@ def test_the_training_of_the_page(page, capsys):
 
 def test_the_config_of_the_page(page, factory, monkeypatch):
   monkeypatch.setitem(jaxad.METHODS, "linear_autoencoder", factory)
-  config = configs.load(f"{page / 'config.py'}:mnist/8")
+  config = config_files.load(f"{page / 'config.py'}:mnist/8")
   assert (config.data.name, config.data.subset) == ("mnist", "8")
   assert config.detector.latent_dim == 16
   configs.override(config, "detector.latent_dim", "4")

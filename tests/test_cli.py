@@ -135,8 +135,8 @@ def test_an_unpacked_wheel_finds_them_away_from_the_checkout(wheel, tmp_path):
   with zipfile.ZipFile(wheel) as archive:
     archive.extractall(tmp_path / "site")
   program = (
-    "from jaxad import config; c = config.load('kdad:folder');"
-    "print(config.folder(), c.data.name)"
+    "from jaxad import config_files as f; c = f.load('kdad:folder');"
+    "print(f.folder(), c.data.name)"
   )
   done = subprocess.run(
     [sys.executable, "-c", program],

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data
+from jaxad import config_files, data
 from jaxad.errors import InputError
 from jaxad.networks import trunk
 
@@ -150,7 +150,7 @@ def test_every_method_has_a_file():
 @pytest.mark.parametrize("preset", ["", "mvtec_ad/bottle", "folder"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_files(path, preset):
-  config = configs.load(f"{path}:{preset}" if preset else str(path))
+  config = config_files.load(f"{path}:{preset}" if preset else str(path))
   assert config.method == path.stem
   # No field but those of base, of their types (`load` has checked it), and
   # they fit together.
@@ -160,12 +160,14 @@ def test_files(path, preset):
   assert config.data.name == name and config.data.name in data.SOURCES
   assert config.data.subset == (subset or None)
   # By its name it is the same.
-  assert configs.load(f"{path.stem}:{preset}").to_dict() == config.to_dict()
+  assert (
+    config_files.load(f"{path.stem}:{preset}").to_dict() == config.to_dict()
+  )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_without_a_preset_nothing_is_downloaded(path):
-  config = configs.load(str(path))
+  config = config_files.load(str(path))
   assert config.data.name in ("textures", "digits")
   found = fields(config)
   for name, value in found.items():
@@ -178,13 +180,13 @@ def test_without_a_preset_nothing_is_downloaded(path):
 def test_differnet_on_ones_own_images(monkeypatch):
   """A pretrained trunk; the embedded set alone does without its package."""
   for preset in ("", ":folder"):
-    found = fields(configs.load(f"differnet{preset}"))
+    found = fields(config_files.load(f"differnet{preset}"))
     assert found["detector.trunk"] == "efficientnet_lite0"
     assert found["eval.threshold"] == "kde" and found["data.holdout"] >= 0.2
     assert found["train.cached_views"] == found["detector.n_transforms_test"]
   monkeypatch.setattr(trunk, "is_at_hand", lambda name: False)
   weights = [
-    configs.load(f"differnet{preset}").detector.weights
+    config_files.load(f"differnet{preset}").detector.weights
     for preset in ("", ":folder")
   ]
   assert weights == ["random", "imagenet"]
@@ -193,7 +195,7 @@ def test_differnet_on_ones_own_images(monkeypatch):
 @pytest.mark.parametrize("method", ["ganomaly", "skip_ganomaly"])
 def test_gans_as_in_the_official_code(method):
   (path,) = (path for path in FILES if path.stem == method)
-  config = configs.load(f"{path}:cifar10/bird")
+  config = config_files.load(f"{path}:cifar10/bird")
   want = {
     "data.subset": "bird",
     "data.protocol": "leave_one_out",
@@ -215,7 +217,7 @@ def test_gans_as_in_the_official_code(method):
 
 def test_differnet_as_in_the_paper():
   (path,) = (path for path in FILES if path.stem == "differnet")
-  config = configs.load(f"{path}:mvtec_ad/bottle")
+  config = config_files.load(f"{path}:mvtec_ad/bottle")
   want = {
     "data.name": "mvtec_ad",
     "data.subset": "bottle",
@@ -261,36 +263,36 @@ def test_load_reads_the_file_and_its_preset(tmp_path):
     "  found.data.subset = preset\n"
     "  return found\n"
   )
-  assert configs.load(str(path)).data.subset is None
-  assert configs.load(f"{path}:").data.subset is None
-  assert configs.load(f"{path}:a/b").data.subset == "a/b"
+  assert config_files.load(str(path)).data.subset is None
+  assert config_files.load(f"{path}:").data.subset is None
+  assert config_files.load(f"{path}:a/b").data.subset == "a/b"
 
 
 def test_load_finds_the_files_by_name(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  assert configs.load("ganomaly").data.name == "digits"
-  config = configs.load("ganomaly:folder")
+  assert config_files.load("ganomaly").data.name == "digits"
+  config = config_files.load("ganomaly:folder")
   assert (config.method, config.data.name) == ("ganomaly", "folder")
-  assert configs.load("ganomaly:cifar10/bird").data.subset == "bird"
+  assert config_files.load("ganomaly:cifar10/bird").data.subset == "bird"
   # A file of that name comes first.
   (tmp_path / "ganomaly").mkdir()
-  assert configs.load("ganomaly").data.name == "digits"
+  assert config_files.load("ganomaly").data.name == "digits"
 
 
 @pytest.mark.parametrize("name", ["ganomali", "../configs/dra", "", "a/dra"])
 def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  message = error_of(configs.load, f"{name}:folder")
+  message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
   assert "one of devnet, differnet, dra, flos, ganomaly" in message
 
 
 def test_load_errors(tmp_path):
-  message = error_of(configs.load, f"{tmp_path}/missing.py:mvtec_ad")
+  message = error_of(config_files.load, f"{tmp_path}/missing.py:mvtec_ad")
   assert "missing.py: no such file" in message and "configs/" in message
-  assert "no such file" in error_of(configs.load, str(tmp_path))
+  assert "no such file" in error_of(config_files.load, str(tmp_path))
   (tmp_path / "a.txt").touch()
-  assert "not a Python file" in error_of(configs.load, f"{tmp_path}/a.txt")
+  assert "not a Python file" in error_of(config_files.load, f"{tmp_path}/a.txt")
 
 
 HEAD = "from jaxad import config, InputError\n\ndef get_config(preset):\n"
@@ -342,7 +344,7 @@ HEAD = "from jaxad import config, InputError\n\ndef get_config(preset):\n"
 def test_load_of_a_faulty_file(tmp_path, text, words):
   path = tmp_path / "mine.py"
   path.write_text(text)
-  message = error_of(configs.load, f"{path}:folder")
+  message = error_of(config_files.load, f"{path}:folder")
   assert words in message and ("InputError" in text or "mine.py: " in message)
   assert not (tmp_path / "__pycache__").exists()
 

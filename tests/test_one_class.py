@@ -23,7 +23,7 @@ from PIL import Image
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data
+from jaxad import config_files, data
 from jaxad.data import labelled, one_class
 from jaxad.errors import InputError
 
@@ -769,7 +769,7 @@ def test_differnet_needs_three_channels():
 
 
 def test_config():
-  config = configs.load(f"{DIFFERNET}:mnist/8")
+  config = config_files.load(f"{DIFFERNET}:mnist/8")
   assert (config.data.name, config.data.subset) == ("mnist", "8")
   assert config.data.protocol == "one_vs_rest" and config.data.channels is None
   configs.override(config, "data.protocol", "leave_one_out")
