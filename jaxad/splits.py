@@ -58,12 +58,7 @@ def load(
   Raises:
     InputError: the data cannot be read, or are not what the method reads.
   """
-  kinds = {
-    stream.rows
-    for phase in detector.phases
-    if phase.step is not None
-    for stream in phase.streams
-  }
+  kinds = learnt(detector)
   if fields.get("outlier_root") and "outliers" not in kinds:
     # What is not learnt from need not be read.
     raise InputError(
@@ -89,14 +84,35 @@ def load(
       file=sys.stderr,
     )
   if holdout:
-    return _held_out(found, holdout, fields["seed"])
+    return held_out(found, holdout, fields["seed"])
   normal = np.flatnonzero(found.train.label == 0)
   order = generator("threshold", fields["seed"]).permutation(len(normal))
   chosen = normal[np.sort(order[:threshold_images])]
   return _splits(found, found.train, found.train.take(chosen), held_out=False)
 
 
-def _held_out(found, holdout, seed):
+def learnt(detector: Detector, needed: bool = False) -> set[str]:
+  """The rows that the steps of a detector read, see `Stream.rows`.
+
+  Args:
+    detector: any.
+    needed: only those without which it has nothing to learn.
+  """
+  return {
+    stream.rows
+    for phase in detector.phases
+    if phase.step is not None
+    for stream in phase.streams
+    if stream.required or not needed
+  }
+
+
+def held_out(found: Dataset, holdout: float, seed: int) -> Splits:
+  """Keeps a share of the normal training examples from training.
+
+  Raises:
+    InputError: it leaves nothing to train on.
+  """
   normal = np.flatnonzero(found.train.label == 0)
   n = len(normal)
   n_held = max(1, round(n * holdout))

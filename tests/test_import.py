@@ -97,7 +97,15 @@ def test_training_and_scoring_need_no_tensorflow():
 
 @pytest.mark.parametrize(
   "module",
-  ["data", "data.pipeline", "loop", "feed", "evaluation.scoring", "cli"],
+  [
+    "data",
+    "data.pipeline",
+    "loop",
+    "feed",
+    "evaluation.scoring",
+    "cli",
+    "sklearn",
+  ],
 )
 def test_tensorflow_waits_until_data_are_asked_for(module):
   code = (

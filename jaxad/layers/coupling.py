@@ -35,8 +35,13 @@ def soft_clamp(s: jax.Array, alpha: float, constant: float) -> jax.Array:
 
 def uniform_fan_in(key, shape, dtype=jnp.float32):
   """U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for a [fan_in, fan_out] kernel."""
-  bound = 1 / np.sqrt(shape[0])
+  bound = fan_in_bound(shape[0])
   return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def fan_in_bound(fan_in: int) -> float:
+  """1/sqrt(fan_in); 1 for the empty half of a single coordinate."""
+  return 1 / np.sqrt(max(1, fan_in))
 
 
 class Subnet(nn.Module):
@@ -58,7 +63,7 @@ class Subnet(nn.Module):
     return self._linear(x, self.features, "fc3")
 
   def _linear(self, x, features, name):
-    bound = 1 / np.sqrt(x.shape[-1])
+    bound = fan_in_bound(x.shape[-1])
     bias_init = lambda key, shape, dtype: jax.random.uniform(
       key, shape, dtype, -bound, bound
     )

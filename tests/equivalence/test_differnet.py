@@ -12,7 +12,7 @@ from PIL import Image
 from recording import ADAM, FORWARD, GRADIENT, STEPS, Golden, Tolerance
 
 import jaxad
-from jaxad.data.images import decode
+from jaxad.data.decode import decode
 from jaxad.layers import coupling
 from jaxad.layers.rotation import rotate_cubic, rotate_nearest
 from jaxad.methods.differnet import (
@@ -29,6 +29,7 @@ from jaxad.networks.trunk import (
   make_trunk,
   normalize,
 )
+from jaxad.preprocess import Preprocess
 
 # At the pixels, whose normalised values were recorded as float32 rounds them.
 PIXELS = Tolerance(1e-4, 1e-5)
@@ -392,7 +393,8 @@ def test_preprocessing(golden, close):
   arrays = golden.group("prep/")
   png = io.BytesIO()
   Image.fromarray(arrays["input/rgb_uint8"]).save(png, "PNG")
-  resized = decode(png.getvalue(), arrays["out/resized_uint8"].shape[0])
+  seen = Preprocess(arrays["out/resized_uint8"].shape[:2])
+  (resized,), _ = seen.views(decode(png.getvalue()))
   np.testing.assert_array_equal(resized, arrays["out/resized_uint8"])
   for degrees, want in zip(
     arrays["input/degrees"], arrays["out/rotated_uint8"], strict=True
