@@ -8,7 +8,8 @@ import pytest
 import scipy.ndimage
 from sklearn.metrics import roc_auc_score
 
-from jaxad.data import images, textures
+from jaxad.data import textures
+from jaxad.data.decode import decode
 
 KINDS = [(s, d) for s in textures.SURFACES for d in textures.DEFECTS[s]]
 
@@ -91,7 +92,7 @@ def make_items(subset, size, n_good, n_defect):
 def default_set():
   """x [120, 256, 256, 3] and label [120] of the default test split."""
   items = list(make_items(textures.SUBSETS[0], 256, n_good=40, n_defect=80))
-  x = np.stack([images.decode(item.image, 256) for item in items])
+  x = np.stack([decode(item.image) for item in items])
   return x, np.array([item.label for item in items])
 
 
