@@ -31,7 +31,7 @@ def rotate_nearest(image: jax.Array, degrees: jax.Array) -> jax.Array:
   height, width = image.shape[:2]
   xp = np if isinstance(degrees, np.ndarray) else jnp
   radians = -xp.deg2rad(degrees)
-  cos, sin = (_without_rounding(xp, f(radians)) for f in (xp.cos, xp.sin))
+  cos, sin = xp.cos(radians), xp.sin(radians)
   fixed = lambda v: xp.floor(v * 65536 + 0.5).astype(xp.int32)
   # Where the first pixel comes from; the half takes pixel centres to pixel
   # centres.
@@ -46,15 +46,6 @@ def rotate_nearest(image: jax.Array, degrees: jax.Array) -> jax.Array:
   source = xp.where(inside, y * width + x, 0).reshape(-1)
   pixels = image.reshape(height * width, -1)[source].reshape(image.shape)
   return jnp.where(inside[..., None], pixels, 0).astype(image.dtype)
-
-
-def _without_rounding(xp, v):
-  """A cosine or sine, 0 where only the rounding of the angle keeps it from 0.
-
-  A quarter turn of 64 x 97 pixels takes their centres to the borders between
-  pixels, where the sign of what is left would choose the side.
-  """
-  return xp.where(abs(v) < xp.finfo(v.dtype).eps, 0, v)
 
 
 def rotate_each(x: jax.Array, degrees: jax.Array | None) -> jax.Array:
