@@ -579,6 +579,64 @@ def test_wrong_keywords(name, keyword, value, message):
   assert "\n" not in str(caught.value)
 
 
+# Images that are no squares.
+
+RECTANGULAR = ("devnet", "differnet", "dra", "flos", "kdad", "saoe")
+
+
+def wide(images):
+  """The same with others to their right, [n, 32, 80, 3]."""
+  return lambda n, seed: np.concatenate(
+    [images(n, seed), images(n, seed + 1), images(n, seed + 2)], axis=2
+  )[:, :, :80]
+
+
+@functools.cache
+def wide_subject_of(name):
+  case = CASES[name]
+  keywords = dict(case.keywords)
+  if "augmentation" in keywords:
+    keywords["augmentation"] = Augmentation()
+  if name == "dra":
+    keywords["pseudo"] = "cutmix"
+  case = case._replace(normal=wide(case.normal), odd=wide(case.odd))
+  detector = jaxad.METHODS[name](**keywords)
+  return Subject(case, detector, case.normal(4, seed=0))
+
+
+@pytest.mark.parametrize("name", RECTANGULAR)
+def test_images_may_be_rectangular(name):
+  subject = wide_subject_of(name)
+  state, history = subject.train(subject.state, 1)
+  assert all(np.isfinite(metrics["loss"]) for metrics in history)
+  assert differ(state.params, subject.state.params)
+  scores = subject.scorer.scores(state, examples_of(subject.x), with_maps=True)
+  assert scores.map.shape == (4, 32, 80)
+  chex.assert_tree_all_finite(scores)
+  assert (np.ptp(scores.map, axis=(1, 2)) > 0).all()
+
+
+def test_a_defect_at_one_end_is_found_there():
+  subject = wide_subject_of("kdad")
+  state, _ = subject.train(subject.state, 15)
+  x, columns = subject.x.copy(), np.array([0, 4, 60, 64])
+  for image, patch, column in zip(x, noise(4, 3), columns, strict=True):
+    image[8:24, column : column + 16] = patch[8:24, 8:24]
+  maps = subject.scorer.scores(state, examples_of(x), with_maps=True).map
+  rows, peaks = np.divmod(maps.reshape(4, -1).argmax(1), maps.shape[2])
+  assert ((rows >= 8) & (rows < 24)).all()
+  assert ((peaks >= columns) & (peaks < columns + 16)).all()
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32)])
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(RECTANGULAR)))
+def test_images_must_be_square(name, size):
+  batch = {"x": np.zeros((1, *size, 3), np.uint8)}
+  message = f"image_size={size[0]}x{size[1]}: .*square"
+  with pytest.raises(InputError, match=message):
+    subject_of(name).detector.init(KEY, batch)
+
+
 # The state.
 
 
@@ -704,14 +762,6 @@ def image_scores(detector, base, x=None):
   return jax.jit(detector.score)(base.state, x, KEYS[:4])
 
 
-@pytest.mark.parametrize("shape", [(32, 48), (48, 32)])
-def test_images_must_be_square(shape):
-  x = np.zeros((1, *shape, 3), np.uint8)
-  message = f"image_size={shape[0]}x{shape[1]}: .*square"
-  with pytest.raises(InputError, match=message):
-    variant().init(KEY, {"x": x})
-
-
 @pytest.mark.parametrize(
   ("keywords", "needed"),
   [
@@ -727,6 +777,11 @@ def test_images_must_be_large_enough(keywords, needed):
   message = rf"image_size={needed - 1}\b.*needs at least {needed}\b"
   with pytest.raises(InputError, match=message):
     detector.init(KEY, batch(needed - 1))
+  # Each side by itself.
+  narrow = np.zeros((1, 2 * needed, needed - 1, 3), np.uint8)
+  message = rf"image_size={2 * needed}x{needed - 1}: .*at least {needed}\b"
+  with pytest.raises(InputError, match=message):
+    detector.init(KEY, {"x": narrow})
 
 
 def test_only_the_flow_is_trained(base):

@@ -334,7 +334,7 @@ def test_images_must_be_large_enough(trunk):
 @pytest.mark.parametrize(
   ("shape", "message"),
   [
-    ((1, 32, 40, 3), "image_size=32x40: .*square"),
+    ((1, 40, 3, 3), "image_size=40x3: .*at least 4"),
     ((1, 32, 32, 1), "channels=1: .*1, 32, 32, 1.*to 3"),
     ((4, 100), "4, 100.*to 3"),
   ],

@@ -69,6 +69,16 @@ def test_cutmix_changes_a_rectangle_of_that_area():
   np.testing.assert_allclose(z * 255, y, atol=0.51)
 
 
+@pytest.mark.parametrize("size", [(16, 200), (200, 16)])
+def test_pieces_of_a_long_image_fit_into_it(size):
+  x = np.random.default_rng(0).integers(0, 256, (256, *size, 3), np.uint8)
+  draws = cutmix.draw_cutmix(KEY, 256)
+  y = np.asarray(jax.jit(cutmix.cutmix)(x, draws))
+  share = (y != x).any(-1).mean((1, 2))
+  # Narrow ones are rounded to a pixel.
+  np.testing.assert_allclose(share, draws.area, rtol=0.15, atol=0.005)
+
+
 def test_only_chosen_normal_rows_become_pseudo_anomalies():
   x, label = images(400, 16), jnp.arange(400) % 2
   draws = cutmix.draw_pseudo(KEY, label == 0, 0.5)
@@ -152,8 +162,8 @@ def test_top_k_mean(rate, k):
 
 def test_maps_of_all_scales_count_alike():
   maps = [jnp.full((2, 4, 4), 1.0), jnp.full((2, 2, 2), 3.0)]
-  got = enlarged_mean(maps, 16)
-  assert got.shape == (2, 16, 16)
+  got = enlarged_mean(maps, (16, 24))
+  assert got.shape == (2, 16, 24)
   np.testing.assert_allclose(got, 2.0, rtol=1e-6)
 
 

@@ -28,9 +28,9 @@ from jaxad.layers.rotation import (
 from jaxad.optim import adam_l2
 
 
-def pixels(size, seed=0):
-  """Random [size, size, 3] uint8 without 0, the colour of the outside."""
-  shape = (size, size, 3)
+def pixels(height, width=None, seed=0):
+  """Random [height, width, 3] uint8 without 0, the colour of the outside."""
+  shape = (height, width or height, 3)
   return np.random.default_rng(seed).integers(1, 256, shape, np.uint8)
 
 
@@ -44,10 +44,15 @@ def pillow_rotate(image, degrees):
   return np.asarray(rotated)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 16, 31, 64])
+RECTANGLES = [(7, 16), (40, 24), (64, 97)]
+
+
+@pytest.mark.parametrize(
+  "size", [(1,), (2,), (7,), (16,), (31,), (64,), *RECTANGLES]
+)
 def test_rotate_nearest_at_fixed_angles_is_that_of_pillow(size):
-  image = pixels(size)
-  drawn = np.random.default_rng(size).uniform(-400, 400, 12)
+  image = pixels(*size)
+  drawn = np.random.default_rng(size[0]).uniform(-400, 400, 12)
   for degrees in [*range(-360, 451, 45), 30, -1e-9, 90 + 1e-9, *drawn]:
     got = rotate_nearest(image, np.asarray(degrees, np.float64))
     np.testing.assert_array_equal(
@@ -74,6 +79,25 @@ def test_rotate_nearest_at_traced_angles_is_that_of_pillow(size):
   assert np.mean(differing) < 0.5
 
 
+@pytest.mark.parametrize("size", RECTANGLES)
+def test_rectangles_at_traced_angles_are_those_of_pillow(size):
+  # Of some, a diagonal turned by 45 degrees lies on the borders of pixels.
+  row, column = np.indices(size)
+  image = np.stack([row + 1, column + 1, np.ones(size)], -1).astype(np.uint8)
+  rotate = jax.jit(jax.vmap(rotate_nearest, (None, 0)))
+  quarters = np.arange(-180, 181, 90)
+  drawn = np.random.default_rng(0).uniform(-180, 180, 40)
+  degrees = np.float32([*quarters, -135, -45, 45, 135, *drawn])
+  rotated = np.asarray(rotate(image, degrees), int)
+  want = np.array([pillow_rotate(image, angle) for angle in degrees], int)
+  differing = (rotated != want).any(-1)
+  assert not differing[: len(quarters)].any()
+  assert differing.mean() < 1e-3
+  # Each took a neighbour for its source.
+  inside = (rotated[..., 2] == 1) & (want[..., 2] == 1)
+  assert np.abs(rotated - want)[inside].max() <= 1
+
+
 def test_rotate_nearest_of_float_images():
   image = np.float32(pixels(16)) / 255
   got = rotate_nearest(image, np.float64(30))
@@ -92,9 +116,11 @@ def assert_relative(got, want, tolerance=1e-9):
 ANGLES = (0, 90, 180, -90, 360, 45, -45, 30, -12.3, 101.7, -222)
 
 
-@pytest.mark.parametrize("size", [7, 8, 15, 40])
+@pytest.mark.parametrize(
+  "size", [(7, 7), (8, 8), (15, 15), (40, 40), (7, 12), (40, 15)]
+)
 def test_rotate_cubic_is_that_of_scipy(size):
-  image = np.random.default_rng(size).standard_normal((size, size, 2))
+  image = np.random.default_rng(size).standard_normal((*size, 2))
   with jax.enable_x64(True):
     rotate = jax.jit(jax.vmap(rotate_cubic, (None, 0)))
     rotated = rotate(image, np.float64(ANGLES))
@@ -119,10 +145,10 @@ def test_rotate_cubic_in_float32():
     assert_relative(got, want, 1e-4)
 
 
-@pytest.mark.parametrize("size", [7, 13, 40])
+@pytest.mark.parametrize("size", [(7, 7), (13, 13), (40, 40), (13, 40)])
 @pytest.mark.parametrize("sigma", [0.6, 1.0, 3.0, 5.5])
 def test_gaussian_smooth_is_that_of_scipy(size, sigma):
-  image = np.random.default_rng(size).standard_normal((2, size, size, 3))
+  image = np.random.default_rng(size).standard_normal((2, *size, 3))
   with jax.enable_x64(True):
     got = gaussian_smooth(jnp.asarray(image), sigma)
   want = ndimage.gaussian_filter(image, (0, sigma, sigma, 0))

@@ -302,7 +302,7 @@ MISTAKES = {
     {"data_name": "folder", "data_root": "nowhere"},
     ("nowhere",),
   ),
-  "not square": ({"data_image_size": "(64,32)"}, ("image_size",)),
+  "too narrow": ({"data_image_size": "(64,12)"}, ("image_size=64x12",)),
   "too small": ({"data_image_size": 32, "detector_n_scales": 3}, ("32",)),
   "no weights": (
     {"detector_weights": "no.pth"},

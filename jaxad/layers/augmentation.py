@@ -37,7 +37,7 @@ class Augmentation(NamedTuple):
 
 
 def augmented(x: jax.Array, draws: dict | None) -> jax.Array:
-  """Images [B, S, S, 3], uint8 or float in [0, 1], changed; None: as is."""
+  """Images [B, H, W, 3], uint8 or float in [0, 1], changed; None: as is."""
   if draws is None:
     return x
   return rotate_each(color_jitter(x, draws["colors"]), draws["degrees"])

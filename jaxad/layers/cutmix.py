@@ -24,7 +24,7 @@ class CutMix(NamedTuple):
 
   Attributes:
     area: [B] of the piece, as a share of the image's.
-    aspect: [B] width by height.
+    aspect: [B] width by height, as far as such a piece fits into the image.
     corner: [B, 4] in [0, 1): where the piece comes from and goes to, as shares
       of the room there is: from y, from x, to y, to x.
     jitter: [B, 4] factors of brightness, contrast and saturation and the shift
@@ -68,8 +68,10 @@ def cutmix(x: jax.Array, draws: CutMix) -> jax.Array:
   """
   height, width = x.shape[1:3]
   area = draws.area * (height * width)
-  w = jnp.round(jnp.sqrt(area * draws.aspect))
-  h = jnp.round(jnp.sqrt(area / draws.aspect))
+  # Only a long image is too narrow for a piece.
+  aspect = jnp.clip(draws.aspect, min=area / height**2, max=width**2 / area)
+  w = jnp.round(jnp.sqrt(area * aspect))
+  h = jnp.round(jnp.sqrt(area / aspect))
   room = jnp.stack([height - h, width - w], axis=1)
   corner = jnp.floor(draws.corner * jnp.tile(room, 2))
   return paste(x, jnp.stack([h, w], axis=1), corner, draws.jitter, draws.order)

@@ -41,10 +41,39 @@ def standardize(x: jax.Array, mean=0.5, std=0.5) -> jax.Array:
   return (x - jnp.asarray(mean, x.dtype)) / jnp.asarray(std, x.dtype)
 
 
-def check_square(
+def check_rgb(shape: tuple[int, ...]) -> None:
+  """Whether a shape is that of images [B, H, W, 3].
+
+  Raises:
+    InputError: it is not.
+  """
+  if len(shape) != 4 or shape[-1] != 3:
+    raise InputError(
+      f"channels={shape[-1]}: the method takes images of 3 channels, got the "
+      f"shape {tuple(shape)}; set it to 3.",
+      "channels",
+    )
+
+
+def check_square(shape: tuple[int, ...]) -> None:
+  """Whether images [B, H, W, C] are square.
+
+  Raises:
+    InputError: they are not.
+  """
+  height, width = shape[1:3]
+  if height != width:
+    raise InputError(
+      f"image_size={height}x{width}: the method needs square images; give one "
+      "side.",
+      "image_size",
+    )
+
+
+def check_smallest(
   shape: tuple[int, ...], smallest: int, needs: str, remedy: str
 ) -> None:
-  """Whether images [B, H, W, C] are square RGB ones, and large enough.
+  """Whether both sides of images [B, H, W, C] are long enough.
 
   Args:
     shape: of the images.
@@ -55,22 +84,11 @@ def check_square(
   Raises:
     InputError: they are not.
   """
-  if len(shape) != 4 or shape[-1] != 3:
-    raise InputError(
-      f"channels={shape[-1]}: the method takes images of 3 channels, got the "
-      f"shape {tuple(shape)}; set it to 3.",
-      "channels",
-    )
   height, width = shape[1:3]
-  if height != width:
+  if min(height, width) < smallest:
+    size = height if height == width else f"{height}x{width}"
     raise InputError(
-      f"image_size={height}x{width}: the method needs square images; give one "
-      "side.",
-      "image_size",
-    )
-  if height < smallest:
-    raise InputError(
-      f"image_size={height}: too small, {needs} needs at least {smallest}; "
+      f"image_size={size}: too small, {needs} needs at least {smallest}; "
       f"enlarge it, or {remedy}.",
       "image_size",
     )

@@ -22,32 +22,34 @@ def rotate_nearest(image: jax.Array, degrees: jax.Array) -> jax.Array:
   pick the same pixel.
 
   Args:
-    image: [S, S, C], any dtype.
+    image: [H, W, C], any dtype.
     degrees: scalar float32; a NumPy constant is taken in float64.
 
   Returns:
-    [S, S, C] of the image's dtype.
+    [H, W, C] of the image's dtype.
   """
-  size, xp = image.shape[0], np if isinstance(degrees, np.ndarray) else jnp
+  height, width = image.shape[:2]
+  xp = np if isinstance(degrees, np.ndarray) else jnp
   radians = -xp.deg2rad(degrees)
   cos, sin = xp.cos(radians), xp.sin(radians)
   fixed = lambda v: xp.floor(v * 65536 + 0.5).astype(xp.int32)
-  centre = size / 2
-  # The half pixel takes pixel centres to pixel centres.
-  x0 = fixed(centre + (cos + sin) * (0.5 - centre))
-  y0 = fixed(centre + (cos - sin) * (0.5 - centre))
-  i = np.arange(size, dtype=np.int32)
-  row, column = i[:, None], i[None, :]
+  # Where the first pixel comes from; the half takes pixel centres to pixel
+  # centres.
+  skew = sin * ((width - height) / 2)
+  x0 = fixed(width / 2 + (cos + sin) * (0.5 - width / 2) + skew)
+  y0 = fixed(height / 2 + (cos - sin) * (0.5 - height / 2) + skew)
+  row = np.arange(height, dtype=np.int32)[:, None]
+  column = np.arange(width, dtype=np.int32)
   x = (x0 + fixed(cos) * column + fixed(sin) * row) >> 16
   y = (y0 - fixed(sin) * column + fixed(cos) * row) >> 16
-  inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-  source = xp.where(inside, y * size + x, 0).reshape(-1)
-  pixels = image.reshape(size * size, -1)[source].reshape(image.shape)
+  inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+  source = xp.where(inside, y * width + x, 0).reshape(-1)
+  pixels = image.reshape(height * width, -1)[source].reshape(image.shape)
   return jnp.where(inside[..., None], pixels, 0).astype(image.dtype)
 
 
 def rotate_each(x: jax.Array, degrees: jax.Array | None) -> jax.Array:
-  """Images [B, S, S, C] turned by [B] degrees; None leaves them as they are."""
+  """Images [B, H, W, C] turned by [B] degrees; None leaves them as they are."""
   return x if degrees is None else jax.vmap(rotate_nearest)(x, degrees)
 
 
@@ -62,32 +64,32 @@ def rotate_cubic(image: jax.Array, degrees: np.ndarray) -> jax.Array:
   """Rotates by cubic spline interpolation; 0 outside.
 
   Args:
-    image: [S, S, C] floating point.
+    image: [H, W, C] floating point.
     degrees: a NumPy scalar or a traced scalar.
 
   Returns:
-    [S, S, C] of the image's dtype.
+    [H, W, C] of the image's dtype.
   """
-  size = image.shape[0]
-  prefilter = jnp.asarray(_spline_prefilter(size), image.dtype)
-  coefficients = jnp.einsum(
-    "iy,jx,yxc->ijc", prefilter, prefilter, image, precision="highest"
+  height, width = image.shape[:2]
+  coefficients = _along_axes(
+    _spline_prefilter(height), _spline_prefilter(width), image
   )
   radians = jnp.deg2rad(jnp.asarray(degrees, image.dtype))
   cos, sin = jnp.cos(radians), jnp.sin(radians)
-  offset = jnp.arange(size, dtype=image.dtype) - (size - 1) / 2
-  row, column = offset[:, None], offset[None, :]
-  y = cos * row + sin * column + (size - 1) / 2
-  x = cos * column - sin * row + (size - 1) / 2
+  offset = lambda n: jnp.arange(n, dtype=image.dtype) - (n - 1) / 2
+  row, column = offset(height)[:, None], offset(width)
+  y = cos * row + sin * column + (height - 1) / 2
+  x = cos * column - sin * row + (width - 1) / 2
   # A quarter turn must not lose its border to the rounding of the cosine.
-  slack = size * jnp.finfo(image.dtype).eps
-  in_range = lambda v: (v >= -slack) & (v <= size - 1 + slack)
-  flat = coefficients.reshape(size * size, -1)
+  slack = max(height, width) * jnp.finfo(image.dtype).eps
+  in_range = lambda v, n: (v >= -slack) & (v <= n - 1 + slack)
+  flat = coefficients.reshape(height * width, -1)
   out = 0.0
-  for i, wy in _cubic_taps(y, size):
-    for j, wx in _cubic_taps(x, size):
-      out += (wy * wx)[..., None] * flat[i * size + j]
-  return jnp.where((in_range(y) & in_range(x))[..., None], out, 0)
+  for i, wy in _cubic_taps(y, height):
+    for j, wx in _cubic_taps(x, width):
+      out += (wy * wx)[..., None] * flat[i * width + j]
+  inside = in_range(y, height) & in_range(x, width)
+  return jnp.where(inside[..., None], out, 0)
 
 
 def _cubic_taps(v, size):
@@ -124,17 +126,23 @@ def gaussian_smooth(
   """Gaussian filter of both image axes, reflected at the border.
 
   Args:
-    image: [..., S, S, C] floating point.
+    image: [..., H, W, C] floating point.
     sigma: standard deviation in pixels.
     truncate: how many of them the kernel reaches to either side.
 
   Returns:
-    [..., S, S, C] of the image's dtype.
+    [..., H, W, C] of the image's dtype.
   """
-  matrix = _gaussian_matrix(image.shape[-2], sigma, truncate)
-  kernel = jnp.asarray(matrix, image.dtype)
+  return _along_axes(
+    *(_gaussian_matrix(n, sigma, truncate) for n in image.shape[-3:-1]), image
+  )
+
+
+def _along_axes(rows: np.ndarray, columns: np.ndarray, image: jax.Array):
+  """Each column of images [..., H, W, C] by one matrix, each row by another."""
+  rows, columns = (jnp.asarray(m, image.dtype) for m in (rows, columns))
   return jnp.einsum(
-    "iy,jx,...yxc->...ijc", kernel, kernel, image, precision="highest"
+    "iy,jx,...yxc->...ijc", rows, columns, image, precision="highest"
   )
 
 

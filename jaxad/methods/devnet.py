@@ -42,11 +42,11 @@ def saliency(gradient: jax.Array, percentile: float = 99.0) -> jax.Array:
   """Magnitude of a gradient at the pixels, from its least to its 99th percent.
 
   Args:
-    gradient: [S, S, C] of one image.
+    gradient: [H, W, C] of one image.
     percentile: the pixels above it saturate.
 
   Returns:
-    [S, S] in [0, 1]; the magnitude itself where it is the same everywhere.
+    [H, W] in [0, 1]; the magnitude itself where it is the same everywhere.
   """
   magnitude = jnp.abs(gradient).sum(-1)
   low, high = magnitude.min(), jnp.percentile(magnitude, percentile)
@@ -72,7 +72,7 @@ def devnet(
 ) -> Detector:
   """Makes a DevNet detector; the defaults are the official code's.
 
-  It takes images [B, S, S, 3], uint8 or float in [0, 1], with labels. Half of a
+  It takes images [B, H, W, 3], uint8 or float in [0, 1], with labels. Half of a
   batch are anomalies.
 
   Args:

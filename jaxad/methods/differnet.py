@@ -74,7 +74,7 @@ def pooled_features(trunks, variables, x, n_scales, dtype=jnp.float32):
     trunks: Linen module, [B, h, w, 3] to [B, h', w', F], or several of them,
       ends of one trunk; the compiler merges what they have in common.
     variables: of the whole trunk.
-    x: [B, S, S, 3], normalised.
+    x: [B, H, W, 3], normalised.
     n_scales: scales of the pyramid.
     dtype: of the trunk's arithmetic.
 
@@ -111,7 +111,7 @@ def rotation_angles(n: int) -> np.ndarray:
 
 
 def smooth_gradient(gradient, degrees, sigma, truncate=4.0):
-  """One view's pixel gradient [S, S, C], turned back and smoothed."""
+  """One view's pixel gradient [H, W, C], turned back and smoothed."""
   return gaussian_smooth(rotate_cubic(gradient, -degrees), sigma, truncate)
 
 
@@ -121,13 +121,13 @@ def gradient_magnitude(gradient, degrees, sigma, truncate=4.0):
   The map of an image is the square of this mean over all its views.
 
   Args:
-    gradient: [T, S, S, C], of the loss at T views of one image.
+    gradient: [T, H, W, C], of the loss at T views of one image.
     degrees: [T], by which the views were rotated.
     sigma: of the smoothing, in pixels.
     truncate: deviations at which it is cut off.
 
   Returns:
-    [S, S].
+    [H, W].
   """
   smooth = jax.vmap(lambda g, d: smooth_gradient(g, d, sigma, truncate))
   return jnp.abs(smooth(gradient, degrees)).mean((0, -1))
@@ -165,7 +165,7 @@ def differnet(
 ) -> Detector:
   """Makes a DifferNet detector; the defaults are the official code's.
 
-  It takes images [B, S, S, 3] (uint8, or float in [0, 1]), or features that
+  It takes images [B, H, W, 3] (uint8, or float in [0, 1]), or features that
   `embed` computed: [B, D] or, of V views each, [B, V, D].
 
   Args:
@@ -204,8 +204,7 @@ def differnet(
 
   Raises:
     InputError: a value out of range, an unknown layer; and from `init`, an
-      image that is not square or too small, or a weights file that does not
-      fit.
+      image that is too small, or a weights file that does not fit.
   """
   for name in beside:
     one_of("beside", name, TRUNKS[trunk].layers)
@@ -237,7 +236,7 @@ def differnet(
     opt_state = tx.init(params["flow"])
     return State.new(state_key, params, collections, opt_state, plan)
 
-  # Views: [B, S, S, 3] images and [B, T] degrees to normalised [B, T, S, S, 3].
+  # Views: [B, H, W, 3] images and [B, T] degrees to normalised [B, T, H, W, 3].
 
   def rotate(x, degrees):
     if not rotations:
@@ -250,7 +249,7 @@ def differnet(
   scaled = lambda views: normalize(views, trunk)
 
   def features(state, views):
-    """[B, T, S, S, 3] normalised to [B, T, D]."""
+    """[B, T, H, W, 3] normalised to [B, T, D]."""
     variables = {"params": state.params["trunk"], **state.collections["trunk"]}
     rows = views.reshape((-1,) + views.shape[2:])
     y = pooled_features(

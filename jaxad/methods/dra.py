@@ -155,7 +155,7 @@ def dra(
 ) -> Detector:
   """Makes a DRA detector; the defaults are the official code's, see above.
 
-  It takes images [B, S, S, 3], uint8 or float in [0, 1]. A batch has two thirds
+  It takes images [B, H, W, 3], uint8 or float in [0, 1]. A batch has two thirds
   of normal rows, then labelled anomalies, and normal images as "reference".
 
   Args:
@@ -226,7 +226,7 @@ def dra(
     return state.replace(extras={"reference": reference})
 
   def forward(params, collections, reference, x, train: bool):
-    """Scores of normalised images x [B, S, S, 3], given references [R, ...].
+    """Scores of normalised images x [B, H, W, 3], given references [R, ...].
 
     Returns:
       (scores [4, B] by `HEADS`, patch scores of each scale, the collections
@@ -345,7 +345,7 @@ def dra(
     places = [(z * shown).sum(0) for z in patches]
     return Scores(
       image=sign @ scores,
-      map=enlarged_mean(places, x.shape[1]),
+      map=enlarged_mean(places, x.shape[1:3]),
       parts=dict(zip(HEADS, scores, strict=True)),
     )
 

@@ -49,7 +49,12 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import check_square, standardize, unit_range
+from jaxad.layers.images import (
+  check_rgb,
+  check_smallest,
+  standardize,
+  unit_range,
+)
 from jaxad.layers.rotation import gaussian_smooth
 from jaxad.networks.cloner import FORMS, Cloner
 from jaxad.networks.trunk import (
@@ -96,13 +101,13 @@ def gradient_map(
   range of nothing gives zeros.
 
   Args:
-    gradient: [B, S, S, C].
+    gradient: [B, H, W, C].
     sigma: of the smoothing, in pixels.
     percentile: the pixels above it saturate.
     truncate: deviations at which the smoothing is cut off.
 
   Returns:
-    [B, S, S] in [0, 1].
+    [B, H, W] in [0, 1].
   """
   magnitude = jnp.abs(gradient).sum(-1)
   low = magnitude.min((1, 2), keepdims=True)
@@ -139,8 +144,8 @@ def kdad(
 ) -> Detector:
   """Makes a KDAD detector; the defaults are the official code's for MVTec AD.
 
-  It takes square images [B, S, S, 3], uint8 or float in [0, 1]; S is 32 or more
-  with the whole VGG-16, 17 with SqueezeNet.
+  It takes images [B, H, W, 3], uint8 or float in [0, 1]; both sides are 32 or
+  more with the whole VGG-16, 17 with SqueezeNet.
 
   Args:
     trunk: the teacher.
@@ -234,7 +239,7 @@ def distillation(
   """The method with any two networks; `kdad` says which.
 
   Args:
-    teacher: (params, x [B, S, S, 3]) to the maps at the end of its stages.
+    teacher: (params, x [B, H, W, 3]) to the maps at the end of its stages.
     teacher_params: key to the teacher's parameters.
     cloner: gives maps of the same shapes.
     smallest: side of the smallest images.
@@ -256,7 +261,8 @@ def distillation(
   """
 
   def init(key, batch: Batch, plan=None) -> State:
-    check_square(
+    check_rgb(batch["x"].shape)
+    check_smallest(
       batch["x"].shape,
       smallest,
       "the layers compared",

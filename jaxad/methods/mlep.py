@@ -41,6 +41,7 @@ from jaxad.fields import Count, Weight, checked
 from jaxad.layers.augmentation import Augmentation, augmented
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, ConvTranspose, pytorch_uniform
+from jaxad.layers.images import check_rgb, check_square
 from jaxad.networks.heads import enlarged_mean
 from jaxad.networks.pyramid import Trunk
 from jaxad.networks.variables import apply_eval, apply_train, initialize
@@ -129,8 +130,8 @@ def mlep(
 ) -> Detector:
   """Makes an MLEP detector for images; training is that of DRA.
 
-  It takes images [B, S, S, 3], uint8 or float in [0, 1], with labels. A batch
-  is made of triplets: B is a multiple of three.
+  It takes square images [B, S, S, 3], uint8 or float in [0, 1], with labels. A
+  batch is made of triplets: B is a multiple of three.
 
   Args:
     trunk: what gives the feature maps.
@@ -157,6 +158,8 @@ def mlep(
   decoder_of = lambda x: Decoder(x.shape[1], epsilon=trunk.norm_epsilon)
 
   def init(key, batch: Batch, plan=None) -> State:
+    check_rgb(batch["x"].shape)
+    check_square(batch["x"].shape)
     trunk_key, decoder_key, state_key = jax.random.split(key, 3)
     x = trunk.normalize(batch["x"][:1])
     of_trunk = trunk.init(trunk_key, x.shape)
@@ -240,7 +243,7 @@ def mlep(
     terms = {"feature_distance": distance, "reconstruction": error}
     parts = {name: term.mean((1, 2)) for name, term in terms.items()}
     return Scores(
-      parts[score], enlarged_mean([terms[score]], x.shape[1]), parts
+      parts[score], enlarged_mean([terms[score]], x.shape[1:3]), parts
     )
 
   endless = lambda rows, **fields: Stream(rows, order="endless", **fields)

@@ -46,7 +46,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import image_noise, standardize
+from jaxad.layers.images import check_square, image_noise, standardize
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.networks.dcgan import EPSILON, SLOPE
 from jaxad.networks.ocgan import DROPOUT_AFTER, feature_sides, make_networks
@@ -161,6 +161,7 @@ def ocgan(
     return make_networks(*sizes, paper, channels, *how)
 
   def init(key, batch: Batch, plan=None) -> State:
+    check_square(batch["x"].shape)
     x = standardize(batch["x"][:1])
     z = jnp.zeros(latent_shape(x), x.dtype)
     nets = networks(x.shape[-1])

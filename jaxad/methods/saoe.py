@@ -63,7 +63,7 @@ def saoe(
 ) -> Detector:
   """Makes an SAOE detector; training is that of DRA.
 
-  It takes images [B, S, S, 3], uint8 or float in [0, 1], with labels, and where
+  It takes images [B, H, W, 3], uint8 or float in [0, 1], with labels, and where
   there are any as many outliers, images of another data set. A batch has two
   thirds of normal rows, of which half become pseudo anomalies.
 
@@ -158,7 +158,7 @@ def saoe(
       "uniform": uniformity(logits),
     }
     margins = [z[..., 1:].max(-1) - z[..., 0] for z in patches]
-    return Scores(parts[score], enlarged_mean(margins, x.shape[1]), parts)
+    return Scores(parts[score], enlarged_mean(margins, x.shape[1:3]), parts)
 
   endless = lambda rows, **fields: Stream(rows, order="endless", **fields)
   phase = Phase(

@@ -58,15 +58,15 @@ class PatchHead(nn.Module):
     return top_k_mean(z, self.top_k), z
 
 
-def enlarged_mean(maps: list, side: int) -> jax.Array:
+def enlarged_mean(maps: list, size: tuple[int, int]) -> jax.Array:
   """Mean of maps of several scales at the size of the image.
 
   Args:
     maps: [B, h, w] each, for any h and w.
-    side: of the image.
+    size: (H, W) of the image.
 
   Returns:
-    [B, side, side], bilinear.
+    [B, H, W], bilinear.
   """
-  shape = (maps[0].shape[0], side, side)
+  shape = (maps[0].shape[0], *size)
   return sum(jax.image.resize(z, shape, "bilinear") for z in maps) / len(maps)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxad.errors import InputError, under
 from jaxad.fields import Epsilon, Momentum, Range
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import check_square
+from jaxad.layers.images import check_rgb, check_smallest
 from jaxad.networks import resnet
 from jaxad.networks.trunk import (
   TRUNKS,
@@ -33,20 +33,22 @@ Scales = Annotated[int, Range(1, 8)]
 
 
 def pyramid(x: jax.Array, n_scales: int) -> list[jax.Array]:
-  """[B, S, S, C] at S, S // 2, S // 4, ...: nearest neighbours, unfiltered.
+  """[B, H, W, C] at H, H // 2, H // 4, ...: nearest neighbours, unfiltered.
 
-  Pixel i of a smaller scale is pixel floor(i * S / size) of the original, so
-  factors of two are strided slices. (Libraries whose "nearest" takes half-pixel
-  centres pick other pixels.)
+  Row i of a smaller scale is row floor(i * H / height) of the original, and
+  columns likewise, so factors of two are strided slices. (Libraries whose
+  "nearest" takes half-pixel centres pick other pixels.)
   """
   scales = [x]
   for s in range(1, n_scales):
-    size, small = x.shape[1], x.shape[1] // 2**s
-    if size == small * 2**s:
-      scales.append(x[:, :: 2**s, :: 2**s])
+    factor, size = 2**s, x.shape[1:3]
+    if not any(n % factor for n in size):
+      scales.append(x[:, ::factor, ::factor])
     else:
-      index = np.arange(small) * size // small
-      scales.append(x[:, index[:, None], index[None, :]])
+      rows, columns = (
+        np.arange(n // factor) * n // (n // factor) for n in size
+      )
+      scales.append(x[:, rows[:, None], columns])
   return scales
 
 
@@ -56,9 +58,10 @@ def check_images(
   """Whether a trunk can look at images [B, H, W, C] at so many scales.
 
   Raises:
-    InputError: they are not RGB, not square, or too small.
+    InputError: they are not RGB, or too small.
   """
-  check_square(
+  check_rgb(shape)
+  check_smallest(
     shape,
     minimum_size(trunk, layer) * 2 ** (n_scales - 1),
     f"trunk {trunk!r} at {n_scales} scales",
@@ -133,7 +136,7 @@ class Trunk(NamedTuple):
   def init(
     self, key: jax.Array, shape: tuple[int, ...], n_scales: int = 1
   ) -> tuple[dict, dict]:
-    """(params, other collections) for images of a shape [B, S, S, 3].
+    """(params, other collections) for images of a shape [B, H, W, 3].
 
     Raises:
       InputError: the images or the weights do not fit, or the weights cannot be
@@ -166,7 +169,7 @@ class Trunk(NamedTuple):
     Args:
       params: of the trunk.
       collections: of the trunk.
-      x: [B, S, S, 3], from `normalize`.
+      x: [B, H, W, 3], from `normalize`.
       train: normalise by the batch (unless `train_norms` is off).
       n_scales: of the pyramid.
 

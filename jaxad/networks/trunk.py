@@ -117,7 +117,7 @@ def make_trunk(name: str, layer: str | None = None, **sizes) -> nn.Module:
 
 @functools.cache
 def minimum_size(name: str, layer: str | None = None) -> int:
-  """The smallest side, in pixels, of square images that `layer` can be had of.
+  """The shortest side, in pixels, of images that `layer` can be had of.
 
   Every feature map on the way to it has one pixel or more.
   """
