@@ -226,7 +226,7 @@ class _Target:
     counts = [
       len(preprocess.layout(size).boxes) if self._tiled else 1 for size in sizes
     ]
-    self._sizes, self._cuts = sizes, np.cumsum([0, *counts])
+    self._cuts = np.cumsum([0, *counts])
     n, m = len(sizes), int(self._cuts[-1])
     self._grid = OVERVIEW if self._tiled else preprocess.size
     shapes = {"x": (m, *preprocess.size, preprocess.channels)}
