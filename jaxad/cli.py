@@ -90,7 +90,7 @@ def _run(argv):
 
   def command(argv):
     nonlocal workdir
-    with _sigterm_as_interrupt():
+    with sigterm_as_interrupt():
       config, workdir, resume, seeds = parse(argv)
       if seeds:
         runs.run_seeds(config, seeds, workdir, resume)
@@ -165,7 +165,7 @@ def _stopped(workdir):
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt():
+def sigterm_as_interrupt():
   """SIGTERM ends a run as Ctrl-C does."""
 
   def interrupt(*_):

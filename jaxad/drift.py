@@ -87,6 +87,11 @@ def compare(
   if normal_brightness is not None:
     shifts["brightness"] = shift(normal_brightness, brightness)
   said = []
+  if len(normal_score) < FEWEST:
+    said.append(
+      f"nobody watches for drift: the run held out {len(normal_score)} normal "
+      f"images, and {FEWEST} are the fewest to compare with."
+    )
   share = float((score > threshold).mean()) if len(score) else 0.0
   if len(score) >= _SOME and share > _MANY:
     said.append(

@@ -3,85 +3,92 @@
 
 import csv
 import glob
+import io
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from jaxad.data.decode import is_image
+from jaxad.data.layout import files_below
 from jaxad.errors import InputError
 
+_LISTS = (".csv", ".tsv")
 
-def find_images(given: Sequence[str], stdin: TextIO) -> list[str]:
-  """The paths of images, each once, in the order in which they are given.
+
+def find_images(given: Sequence[str], stdin: BinaryIO) -> list[str]:
+  """The absolute paths of images, each once, in the order of what is given.
 
   Args:
     given: each a folder, of which all images are taken, at any depth and by
-      name; a file; a pattern such as "parts/*.png"; a .csv file with a column
-      path, relative to the file; or "-", a list of paths on standard input.
+      name; a file; a pattern such as "parts/*.png", of whose matches folders
+      and images are taken; a .csv or .tsv file with a column path, relative to
+      the file; or "-", a list of paths on standard input.
     stdin: that input.
 
   Raises:
-    InputError: there is no such thing, or no image in it.
+    InputError: there is no such thing, no image in it, or it cannot be read.
   """
   found = {}
   for one in given:
-    n = 0
-    for path in _images(one, stdin):
-      n += 1
-      found.setdefault(os.path.abspath(path), path)
-    if not n:
+    paths = [os.path.abspath(path) for path in _images(one, stdin)]
+    if not paths:
       raise InputError(
         f"{one}: no images; expected a folder of images, a file, a pattern, a "
         ".csv file with a column path, or - for a list on standard input."
       )
-  return list(found.values())
+    found |= dict.fromkeys(paths)
+  return list(found)
 
 
-def _images(given: str, stdin: TextIO) -> Iterator[str]:
+def _images(given: str, stdin: BinaryIO) -> Iterator[str]:
   if given == "-":
-    yield from _lines(stdin)
+    # File names need not be valid text.
+    lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin)
+    yield from (line for line in lines if line.strip())
   elif os.path.isdir(given):
     yield from _below(given)
   elif os.path.isfile(given):
-    if given.lower().endswith(".csv"):
+    if given.lower().endswith(_LISTS):
       yield from _listed(pathlib.Path(given))
     else:
       yield given
   else:
-    matches = sorted(glob.glob(given, recursive=True))
-    for match in matches:
-      if os.path.isfile(match):
+    for match in sorted(glob.glob(given, recursive=True)):
+      if os.path.isdir(match) and "**" not in given:
+        yield from _below(match)
+      elif is_image(pathlib.Path(match)) and os.path.isfile(match):
         yield match
-
-
-def _lines(lines: Iterable[str]) -> Iterator[str]:
-  for line in lines:
-    if line := line.rstrip("\r\n"):
-      yield line
 
 
 def _below(folder: str) -> Iterator[str]:
   """All images in a folder and the folders in it; hidden ones are none."""
-  for parent, folders, names in os.walk(folder):
-    folders[:] = sorted(name for name in folders if not name.startswith("."))
-    for name in sorted(names):
-      if is_image(pathlib.Path(name)):
-        yield os.path.join(parent, name)
+  for path in files_below(pathlib.Path(folder)):
+    if is_image(path):
+      yield str(path)
 
 
 def _listed(path: pathlib.Path) -> Iterator[str]:
-  with path.open(
-    encoding="utf-8-sig", errors="surrogateescape", newline=""
-  ) as file:
-    reader = csv.DictReader(file)
-    names = {
-      str(name).strip().lower(): name for name in reader.fieldnames or ()
-    }
-    if "path" not in names:
+  text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+  first = text.partition("\n")[0]
+  # A German Excel writes semicolons.
+  delimiter = max(",;\t", key=first.count)
+  lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+  try:
+    header = [name.strip().casefold() for name in next(lines, [])]
+    if "path" not in header:
       raise InputError(
         f"{path}: no column path in its first line; expected one."
       )
-    for row in reader:
-      if name := row[names["path"]]:
-        yield os.path.join(path.parent, name)
+    at = header.index("path")
+    for row in lines:
+      name = row[at].strip() if len(row) > at else ""
+      if name:
+        # Windows writes backslashes.
+        if not (path.parent / name).exists():
+          name = name.replace("\\", "/")
+        yield str(path.parent / name)
+  except csv.Error as error:
+    raise InputError(
+      f"{path}, line {lines.line_num}: {error}; mend it."
+    ) from error

@@ -26,7 +26,13 @@ from jaxad.data.parallel import in_parallel
 from jaxad.errors import InputError
 from jaxad.evaluation.thresholds import DEFAULTS, threshold
 from jaxad.inputs import find_images
-from jaxad.predictions import MAPS, Predictions, map_name, number
+from jaxad.predictions import (
+  MAPS,
+  Predictions,
+  map_name,
+  number,
+  state_of,
+)
 from jaxad.report import tables
 from jaxad.report.figures import overlay
 
@@ -45,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     unreadable = _command(argv)
 
   try:
-    code = cli.guarded(command, argv)
+    with cli.sigterm_as_interrupt():
+      code = cli.guarded(command, argv)
   except KeyboardInterrupt:
     print("stopped; the same command goes on from here.", file=sys.stderr)
     return cli.INTERRUPTED
@@ -54,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _command(argv):
   parser = argparse.ArgumentParser(
-    prog="python -m jaxad.predict",
+    prog="jaxad predict",
     description="Score new images with a trained run.",
     allow_abbrev=False,
   )
@@ -92,7 +99,7 @@ def _command(argv):
   run = trained.load(args.run)
   if run.preprocess is None:
     raise InputError(f"--run {args.run}: it was not trained on images.")
-  paths = find_images(args.images, sys.stdin)
+  paths = find_images(args.images, sys.stdin.buffer)
   summary = predict(
     run,
     paths,
@@ -146,7 +153,8 @@ def predict(
 
   Args:
     run: what scores.
-    paths: of the images; those that have a score in the folder already keep it.
+    paths: of the images; those that have a score in the folder already keep it,
+      unless the file has changed since.
     output: the folder.
     threshold: {"value": a score above it is anomalous, "rule", "rule_value"}.
     with_maps: also write maps and overlays.
@@ -158,39 +166,41 @@ def predict(
   Raises:
     InputError: the folder holds something else, or cannot be written.
   """
-  stamp = {
-    "run": run.description["weights_sha256"],
-    "threshold": threshold,
-    "maps": with_maps,
-  }
-  with Predictions(output, stamp, run.part_names) as found:
+  digest = run.description["weights_sha256"]
+  with Predictions(
+    output, digest, threshold, run.part_names, paths, with_maps
+  ) as found:
     if with_maps:
       (output / MAPS).mkdir(exist_ok=True)
-    todo = [path for path in paths if path not in found.done]
-    if len(todo) < len(paths):
+    if len(found.todo) < len(paths):
       print(
-        f"{len(paths) - len(todo)} of {len(paths)} images are scored already",
+        f"{len(paths) - len(found.todo)} of {len(paths)} images are scored "
+        "already",
         file=sys.stderr,
       )
-    _score(run, todo, found, threshold["value"], with_maps, batch_size)
+    _score(run, found, threshold["value"], with_maps, batch_size)
     summary = _summary(run, found, set(paths), threshold["value"])
     found.finish(summary)
-  return {**stamp, **summary, "output": str(output)}
+  return {**summary, "output": str(output)}
 
 
-def _score(run, paths, found, limit, with_maps, batch_size):
-  """Appends a row for each path."""
+def _score(run, found, limit, with_maps, batch_size):
+  """Appends a row for each image that is to be scored."""
   waiting, good, names = [], collections.deque(), collections.deque()
 
   def images() -> Iterator[np.ndarray]:
-    read = lambda path: run.preprocess.eight_bits(decode(path))
-    for path, image, error in in_parallel(read, paths, None):
+    def read(path):
+      return state_of(path), run.preprocess.eight_bits(decode(path))
+
+    for path, result, error in in_parallel(read, found.todo, None):
       if error is None:
-        good.append((path, image if with_maps else None))
+        state, image = result
+        good.append((path, state, image if with_maps else None))
         names.append(path)
         yield image
       else:
-        waiting.append({"path": path, "error": _reason(path, error)})
+        said = str(error).removeprefix(f"{path}: ")
+        waiting.append({"path": path, "error": said} | state_of(path))
 
   def ids() -> Iterator[str]:
     while names:
@@ -198,7 +208,7 @@ def _score(run, paths, found, limit, with_maps, batch_size):
 
   live = sys.stderr.isatty()
   bar = tqdm(
-    total=len(paths),
+    total=len(found.todo),
     unit="image",
     desc="scoring",
     dynamic_ncols=True,
@@ -207,8 +217,7 @@ def _score(run, paths, found, limit, with_maps, batch_size):
   flushed = time.monotonic()
   with bar:
     for one in run.stream(images(), ids(), with_maps, batch_size):
-      path, image = good.popleft()
-      waiting.append(_row(run, path, image, one, found, limit))
+      waiting.append(_row(run, *good.popleft(), one, found, limit))
       if time.monotonic() - flushed > _FLUSH:
         found.append(waiting)
         bar.update(len(waiting))
@@ -218,15 +227,11 @@ def _score(run, paths, found, limit, with_maps, batch_size):
     bar.update(len(waiting))
 
 
-def _reason(path, error):
-  return str(error).removeprefix(f"{path}: ")
-
-
-def _row(run, path, image, one, found, limit):
+def _row(run, path, state, image, one, found, limit):
+  row = {"path": path} | state
   if not np.isfinite(one.score):
-    return {"path": path, "error": "its score is not finite"}
-  row = {
-    "path": path,
+    return row | {"error": "its score is not finite"}
+  row |= {
     "score": number(one.score),
     "predicted": int(one.score > limit),
     "brightness": repr(one.brightness),

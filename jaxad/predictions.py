@@ -2,12 +2,13 @@
 """The folder into which a run writes what it says of new images.
 
     scores.csv    a row for each image: path, score, predicted (1 is anomalous),
-                  brightness, the parts of the score, map, error
+                  brightness, the parts of the score, map, bytes and modified of
+                  the file, error
     scores.json   which run and threshold they are of, and at the end a summary
     maps/         raw maps (.npy) and overlays (.png), where asked for
 
-Rows are appended as they come and never rewritten, so a process that is killed
-loses nothing but a last, torn row; the next one goes on behind it.
+Rows are appended as they come, so a process that is killed loses nothing but a
+last, torn row; the next one goes on behind it.
 """
 
 import csv
@@ -34,23 +35,39 @@ class Predictions:
   """A folder of predictions, held by one process.
 
   Args:
-    folder: made if missing; empty, or of the same stamp.
-    stamp: what all rows depend on, as JSON can hold it: run, threshold, maps.
+    folder: made if missing; empty, or of the same run.
+    run: a digest of the run.
+    threshold: {"value": a score above it is anomalous, ...}; rows that are
+      there already are decided again by it.
     parts: names of the parts of the score.
+    paths: of the images to score. Of those that are there already, the ones
+      that could not be read or have changed since are to be scored again.
+    with_maps: whether rows without a map are to be scored again, too.
+
+  Attributes:
+    todo: the paths that are to be scored.
 
   Raises:
     InputError: it holds something else, or another process writes into it.
   """
 
   def __init__(
-    self, folder: pathlib.Path, stamp: Mapping, parts: Sequence[str]
+    self,
+    folder: pathlib.Path,
+    run: str,
+    threshold: Mapping,
+    parts: Sequence[str],
+    paths: Sequence[str],
+    with_maps: bool,
   ):
-    self.path, self._stamp = folder, dict(stamp)
+    self.path, self._run, self._threshold = folder, run, dict(threshold)
     self.columns = ("path", "score", "predicted", "brightness")
-    self.columns += (*(f"part_{name}" for name in parts), "map", "error")
+    self.columns += (*(f"part_{name}" for name in parts), "map")
+    self.columns += ("bytes", "modified", "error")
     self._lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
       folder.mkdir(parents=True, exist_ok=True)
+      new = not (folder / LOCK).exists()
       self._lock.acquire()
     except filelock.Timeout as error:
       raise InputError(
@@ -63,10 +80,13 @@ class Predictions:
         "another folder."
       ) from error
     try:
-      self._check_stamp()
-      self._resume()
+      before = self._check_run()
+      self._resume(set(paths), before, with_maps)
+      self.todo = [path for path in paths if path not in self._done]
     except BaseException:
       self._lock.release()
+      if new:  # in a folder of something else
+        (folder / LOCK).unlink(missing_ok=True)
       raise
 
   def __enter__(self):
@@ -79,7 +99,7 @@ class Predictions:
   def append(self, rows: Sequence[Mapping]) -> None:
     """Writes rows, by column, and hands them to the system."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, self.columns, restval="")
     writer.writerows(rows)
     self._file.write(text.getvalue().encode(**_TEXT))
     self._file.flush()
@@ -92,55 +112,84 @@ class Predictions:
 
   def finish(self, summary: Mapping) -> None:
     """Writes the summary beside the rows."""
-    tables.write_json(self.path / SUMMARY, {**self._stamp, **summary})
+    self._write_summary(summary)
 
-  def _check_stamp(self):
-    path = self.path / SUMMARY
+  def _write_summary(self, summary):
+    known = {"run": self._run, "threshold": self._threshold}
+    tables.write_json(self.path / SUMMARY, {**known, **summary})
+
+  def _check_run(self):
+    """The threshold of the rows that are there, or None."""
     others = {p.name for p in self.path.iterdir()} - {LOCK, MAPS}
     # What was being written when a process was killed.
     others = {name for name in others if not name.endswith(".tmp")}
     if not others:
-      tables.write_json(path, self._stamp)
-      return
+      self._write_summary({})
+      return None
     try:
-      theirs = json.loads(path.read_text())
-      same = {name: theirs.get(name) for name in self._stamp}
-    except (OSError, ValueError, AttributeError) as error:
+      found = json.loads((self.path / SUMMARY).read_text())
+      theirs, limit = found["run"], float(found["threshold"]["value"])
+    except (OSError, ValueError, TypeError, LookupError) as error:
       raise InputError(
         f"--output {self.path} is not empty, and holds no predictions that "
         "could be continued; choose another folder."
       ) from error
-    plain = json.loads(json.dumps(self._stamp))
-    for name, value in plain.items():
-      if same[name] != value:
-        raise InputError(
-          f"--output {self.path} holds predictions of another {name} "
-          f"({same[name]} there, {value} here); choose another folder."
-        )
+    if theirs != self._run:
+      raise InputError(
+        f"--output {self.path} holds predictions of another run; choose "
+        "another folder."
+      )
+    return limit
 
-  def _resume(self):
-    """Opens the table behind its last whole row; errors are tried again."""
-    path = self.path / TABLE
-    self.done = set()
+  def _resume(self, paths, before, with_maps):
+    """Opens the table behind its last whole row."""
+    path, limit = self.path / TABLE, self._threshold["value"]
     if not path.exists():
-      with tables.replacing(path, "w", newline="", **_TEXT) as file:
-        csv.writer(file, lineterminator="\n").writerow(self.columns)
-    failed = False
+      self._write_rows([])
+    self._done, kept = set(), True
     with path.open("rb") as file:
       end = len(file.readline())
       file.seek(0)
       for row, end in _whole_rows(file, self.columns):  # noqa: B007
-        failed |= bool(row["error"])
-        if not row["error"]:
-          self.done.add(row["path"])
+        if row["path"] in paths and _is_stale(row, with_maps):
+          kept = False
+        else:
+          self._done.add(row["path"])
     os.truncate(path, end)
-    if failed:
-      kept = (row for row in self.rows() if not row["error"])
-      with tables.replacing(path, "w", newline="", **_TEXT) as file:
-        writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
+    if not kept or before not in (None, limit):
+      rows = (row for row in self.rows() if row["path"] in self._done)
+      self._write_rows(_decided(row, limit) for row in rows)
+    self._write_summary({})
+    for torn in (self.path / MAPS).glob("*.tmp"):
+      torn.unlink()
     self._file = path.open("ab")
+
+  def _write_rows(self, rows):
+    with tables.replacing(self.path / TABLE, "w", newline="", **_TEXT) as file:
+      writer = csv.DictWriter(file, self.columns)
+      writer.writeheader()
+      writer.writerows(rows)
+
+
+def state_of(path: str) -> dict[str, str]:
+  """What tells whether a file has changed, as columns; empty without a file."""
+  try:
+    found = os.stat(path)
+  except OSError:
+    return {"bytes": "", "modified": ""}
+  return {"bytes": str(found.st_size), "modified": str(found.st_mtime_ns)}
+
+
+def _is_stale(row, with_maps):
+  now = state_of(row["path"])
+  changed = any(row[name] != value for name, value in now.items())
+  return bool(row["error"]) or changed or (with_maps and not row["map"])
+
+
+def _decided(row, limit):
+  if row["error"]:
+    return row
+  return row | {"predicted": int(np.float32(row["score"]) > limit)}
 
 
 def _whole_rows(file, columns):
@@ -171,7 +220,9 @@ def _whole_rows(file, columns):
 def map_name(path: str) -> str:
   """A file name for the maps of an image, that no other image has."""
   stem = pathlib.PurePath(path).stem
-  plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)
+  plain = "".join(
+    c if c.isascii() and c.isalnum() or c in "-_." else "_" for c in stem
+  )
   digest = hashlib.blake2b(os.fsencode(path), digest_size=6).hexdigest()
   return f"{plain[:80]}-{digest}"
 

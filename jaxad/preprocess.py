@@ -164,15 +164,29 @@ class Preprocess:
     x = x[..., :3]
     if x.dtype == np.uint8:
       return x
+    if x.dtype == bool:
+      return to_levels(x, (0, 1))
+    if x.dtype.kind not in "uif" or not np.isfinite(x).all():
+      raise InputError(
+        f"an image of {x.dtype} with values that are no finite numbers."
+      )
+    in_unit_range = x.dtype.kind == "f" and 0 <= x.min() and x.max() <= 1
+    if in_unit_range and not self._levels_of_floats():
+      return to_levels(x, (0, 1))
     if self.levels is not None:
       return to_levels(x, self.levels)
-    if x.dtype.kind == "f" and 0 <= x.min() and x.max() <= 1:
-      return to_levels(x, (0, 1))
     raise InputError(
       f"an image of {x.dtype} from {x.min()} to {x.max()}: expected uint8, or "
       "floating point in [0, 1], as no image of more than 8 bits was seen in "
       "training."
     )
+
+  def _levels_of_floats(self):
+    """Whether the levels are of floating point, and not those of a camera."""
+    if self.levels is None:
+      return False
+    low, high = self.levels
+    return not (low == 0 and float(np.log2(high + 1)).is_integer())
 
   def to_json(self) -> dict:
     """Plain values, for `from_json`."""

@@ -160,6 +160,44 @@ def test_a_range_of_floats_is_that_of_the_training_images(tmp_path):
   assert abs(given.train.x.mean() - 255 * 0.225) < 2
 
 
+@pytest.mark.parametrize("mode", [2, 4, 6])
+def test_colour_of_sixteen_bits_is_refused(tmp_path, mode):
+  """Pillow would read its upper 8 bits: black, of a camera of 12 bits."""
+  channels = {2: 3, 4: 2, 6: 4}[mode]
+  row = b"\0" + np.full(4 * channels, 4000, ">u2").tobytes()
+  chunk = lambda name, data: (
+    len(data).to_bytes(4, "big")
+    + name
+    + data
+    + zlib.crc32(name + data).to_bytes(4, "big")
+  )
+  path = tmp_path / "a.png"
+  path.write_bytes(
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", bytes([0, 0, 0, 4, 0, 0, 0, 3, 16, mode, 0, 0, 0]))
+    + chunk(b"IDAT", zlib.compress(row * 3))
+    + chunk(b"IEND", b"")
+  )
+  with pytest.raises(InputError, match="a.png: .*16 bits a channel"):
+    decode(path)
+
+
+def test_a_stack_of_pages_is_refused(tmp_path):
+  page, small = Image.new("L", (20, 20)), Image.new("L", (5, 5))
+  page.save(tmp_path / "a.tif", save_all=True, append_images=[page, page])
+  with pytest.raises(InputError, match="a.tif: 3 pages"):
+    decode(tmp_path / "a.tif")
+  page.save(tmp_path / "b.tif", save_all=True, append_images=[small])
+  assert decode(tmp_path / "b.tif").shape == (20, 20, 3)
+
+
+def test_an_image_too_large_for_pillow(tmp_path, monkeypatch):
+  path = save(tmp_path / "a.png", pixels(size=50))
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+  with pytest.raises(InputError, match="a.png: more than 0 megapixels; cut"):
+    decode(path)
+
+
 def test_cmyk_jpeg(tmp_path):
   image = Image.new("CMYK", (24, 24), (0, 255, 255, 0))
   image.save(tmp_path / "a.jpg", quality=100)
@@ -223,11 +261,19 @@ def test_masks_of_class_numbers_count(tmp_path, capfd):
   assert "masks without a defect: test/cut/0.png" in capfd.readouterr().err
   save(
     tmp_path / "ground_truth" / "cut" / "0_mask.png",
-    np.full((24, 40), 9, np.uint8),
+    np.eye(24, 40, dtype=np.uint8) * 9,
   )
   load()
   said = capfd.readouterr().err
   assert "masks of another aspect than their images: test/cut/0.png" in said
+  # It may be black on white.
+  save(
+    tmp_path / "ground_truth" / "cut" / "0_mask.png",
+    np.full((24, 24), 9, np.uint8),
+  )
+  load()
+  said = capfd.readouterr().err
+  assert "masks that mark nearly the whole image: test/cut/0.png" in said
 
 
 def test_a_mask_is_resized_by_nearest_neighbour():

@@ -699,3 +699,20 @@ def test_outliers(tmp_path, files):
   make(tmp_path, *files)
   items = folder.scan_outliers(tmp_path, skip="own")
   assert [item.id for item in items] == [files[0]]
+
+
+def test_what_jaxad_wrote_is_no_data(tmp_path):
+  root = make(
+    tmp_path,
+    *numbered("good", 4),
+    *numbered("scratch", 2),
+    "runs/a/config.json",
+    "runs/a/examples.csv",
+    "runs/a/images.png",
+    "out/scores.csv",
+    "out/scores.json",
+    "out/maps/000.png",
+  )
+  found = folder.scan(root)
+  assert {item.kind for item in found.items} == {"good", "scratch"}
+  assert found.skipped["a run or predictions"] == ["out", "runs/a"]

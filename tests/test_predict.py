@@ -113,7 +113,7 @@ def test_nothing_can_be_read(run, tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 9, 40, "quoted"])
 def test_a_torn_row_is_written_again(run, new, tmp_path, cut):
-  name = 'a "torn\nname", 1.png'
+  name = 'a "torn\nname",\r 1.png'
   (new / "01.png").rename(new / name)
   whole, torn = tmp_path / "whole", tmp_path / "torn"
   assert call(run, new, whole) == call(run, new, torn) == 0
@@ -128,25 +128,91 @@ def test_a_torn_row_is_written_again(run, new, tmp_path, cut):
   assert by_path(torn) == by_path(whole) and len(rows(torn)) == 11
 
 
-def test_another_run_or_threshold_is_refused(run, new, tmp_path, capsys):
+def test_another_run_is_refused(run, new, tmp_path, capsys):
   out = tmp_path / "out"
   assert call(run, new / "01.png", out) == 0
   before = (out / "scores.csv").read_bytes()
   other = tmp_path / "other"
   write_run(other, "ganomaly", latent_dim=5)
+  names = sorted(path.name for path in new.iterdir())
   for message, arguments in (
     ("of another run", (other, new, out)),
-    ("of another threshold", (run, new, out, "--threshold", "0.2")),
-    ("of another maps", (run, new, out, "--maps")),
     ("not empty", (run, new, new)),
   ):
     capsys.readouterr()
     assert call(*arguments) == 2
     assert message in capsys.readouterr().err
   assert (out / "scores.csv").read_bytes() == before
-  with predictions.Predictions(out, {}, jaxad.load(run).part_names):
+  assert sorted(path.name for path in new.iterdir()) == names
+  loaded = jaxad.load(run)
+  with predictions.Predictions(
+    out,
+    loaded.description["weights_sha256"],
+    {"value": loaded.threshold},
+    loaded.part_names,
+    [],
+    False,
+  ):
     assert call(run, new, out) == 2
   assert "another process" in capsys.readouterr().err
+
+
+def test_another_threshold_decides_again(run, new, tmp_path, capsys):
+  out = tmp_path / "out"
+  assert call(run, new, out) == 0
+  scores = {row["path"]: row["score"] for row in rows(out)}
+  limit = float(np.median([float(score) for score in scores.values()]))
+  capsys.readouterr()
+  assert call(run, new, out, f"--threshold={limit}") == 0
+  assert "11 of 11 images are scored already" in capsys.readouterr().err
+  assert {row["path"]: row["score"] for row in rows(out)} == scores
+  for row in rows(out):
+    above = np.float32(row["score"]) > limit
+    assert row["predicted"] == str(int(above))
+  summary = json.loads((out / "scores.json").read_text())
+  assert summary["threshold"]["value"] == limit
+  assert summary["n_anomalous"] == 5
+
+
+def test_a_file_that_changed_is_scored_again(run, new, tmp_path):
+  out, path = tmp_path / "out", new / "01.png"
+  assert call(run, new, out) == 0
+  before = {row["path"]: row for row in rows(out)}
+  Image.fromarray(images_of(3)[2] // 2).save(path)
+  assert call(run, new, out) == 0
+  after = {row["path"]: row for row in rows(out)}
+  assert len(rows(out)) == len(after) == 11
+  changed = {name for name in after if before[name] != after[name]}
+  assert changed == {str(path)}
+  assert after[str(path)]["score"] != before[str(path)]["score"]
+
+
+def test_rows_of_other_images_stay(run, new, tmp_path):
+  out = tmp_path / "out"
+  (new / "broken.png").touch()
+  assert call(run, new / "broken.png", out) == 1
+  assert call(run, new / "01.png", out) == 0
+  assert {row["path"] for row in rows(out)} == {
+    str(new / "broken.png"),
+    str(new / "01.png"),
+  }
+
+
+def test_the_same_name_elsewhere_is_another_image(
+  run, new, tmp_path, monkeypatch
+):
+  for day in ("day1", "day2"):
+    (tmp_path / day).mkdir()
+    shutil.copy(
+      new / ("01.png" if day == "day1" else "02.png"), tmp_path / day / "a.png"
+    )
+    monkeypatch.chdir(tmp_path / day)
+    assert call(run, ".", tmp_path / "out") == 0
+  found = rows(tmp_path / "out")
+  assert len(found) == 2 and found[0]["score"] != found[1]["score"]
+  # However they are named.
+  assert call(run, tmp_path / "day2", tmp_path / "out") == 0
+  assert len(rows(tmp_path / "out")) == 2
 
 
 @pytest.mark.parametrize(
@@ -194,9 +260,9 @@ def test_a_method_without_maps_says_so(run, new, tmp_path, capsys):
   assert "Traceback" not in said
 
 
-def test_which_images(new, tmp_path):
-  find = lambda *given, stdin="": find_images(
-    [str(one) for one in given], io.StringIO(stdin)
+def test_which_images(new, tmp_path, monkeypatch):
+  find = lambda *given, stdin=b"": find_images(
+    [str(one) for one in given], io.BytesIO(stdin)
   )
   everything = find(new)
   assert len(everything) == 11 and everything == sorted(everything)
@@ -205,19 +271,47 @@ def test_which_images(new, tmp_path):
   (new / "notes.txt").touch()
   assert find(new) == everything
   assert len(find(new / "*.png")) == 7
+  assert sorted(find(new / "*")) == everything
   assert len(find(f"{new}/**/*.png")) == 11
   assert len(find(new, new / "01.png", f"{new}/lot 2/../01.png")) == 11
-  assert find("-", stdin="a.png\n\nb c.png\r\n") == ["a.png", "b c.png"]
-  table = tmp_path / "list.csv"
-  table.write_text("Kind, Path\ngood,new/01.png\ngood,new/02.png\n")
-  assert find(table) == [str(new / "01.png"), str(new / "02.png")]
+  monkeypatch.chdir(new)
+  assert find(".") == everything
+  listed = find("-", stdin=b"a.png\n\n \nb c.png\r\ncaf\xe9.png")
+  names = ["a.png", "b c.png", os.fsdecode(b"caf\xe9.png")]
+  assert listed == [str(new / name) for name in names]
+  # Links are followed, once round.
+  (new / "lot 2" / "again").symlink_to(new)
+  (tmp_path / "linked").symlink_to(new / "lot 2")
+  assert len(find(tmp_path / "linked")) >= 4
+  (new / "lot 2" / "again").unlink()
+  # What was written of images is none.
+  (new / "out" / "maps").mkdir(parents=True)
+  shutil.copy(new / "01.png", new / "out" / "maps" / "01.png")
+  for name in ("scores.csv", "scores.json"):
+    (new / "out" / name).touch()
+  assert find(new) == everything
   (tmp_path / "none").mkdir()
   for given in (tmp_path / "none", tmp_path / "x*.png", tmp_path / "no.png"):
     with pytest.raises(InputError, match="no images; expected"):
       find(given)
-  table.write_text("file\na.png\n")
+
+
+def test_lists(new, tmp_path):
+  find = lambda path: find_images([str(path)], io.BytesIO())
+  expected = [str(new / "01.png"), str(new / "lot 2" / "00.png")]
+  for name, text in (
+    ("a.csv", "Kind, Path\ngood, new/01.png \ngood,new/lot 2/00.png\n\n"),
+    ("b.csv", "path;kind\nnew\\01.png;x\nnew/lot 2/00.png;x\n"),
+    ("c.tsv", "path\tkind\nnew/01.png\tx\nnew/lot 2/00.png\tx\n"),
+  ):
+    (tmp_path / name).write_text(text)
+    assert find(tmp_path / name) == expected
+  (tmp_path / "a.csv").write_text("file\na.png\n")
   with pytest.raises(InputError, match="no column path"):
-    find(table)
+    find(tmp_path / "a.csv")
+  (tmp_path / "a.csv").write_text('path\n"' + "a.png\n" * 40000)
+  with pytest.raises(InputError, match="a.csv, line .*field larger"):
+    find(tmp_path / "a.csv")
 
 
 def test_names_that_are_no_text(run, new, tmp_path):
@@ -328,5 +422,5 @@ def test_darker_images_are_told(run, new, tmp_path, capsys):
 def test_a_score_that_is_no_number_is_an_error():
   assert predict.SOME_UNREADABLE == 1
   one = ImageScore(np.float32(np.nan), {}, None, 1.0)
-  row = predict._row(None, "a.png", None, one, None, 0.0)
+  row = predict._row(None, "a.png", {}, None, one, None, 0.0)
   assert row == {"path": "a.png", "error": "its score is not finite"}

@@ -140,7 +140,17 @@ def test_arrays_of_many_kinds():
   for wrong in (x * 2.0, np.uint16(x) * 9, x - 300.0):
     with pytest.raises(InputError, match="expected uint8"):
       found.views(wrong)
+  for wrong in (np.nan, np.inf):
+    with pytest.raises(InputError, match="finite"):
+      found.views(np.full((8, 8), wrong, np.float32))
   deep = Preprocess((8, 8), levels=(0.0, 4095.0))
+  # In [0, 1] an image has been scaled already, whatever the camera.
+  np.testing.assert_array_equal(deep.views(x / np.float32(255))[0][0], x)
+  half = Preprocess((8, 8), levels=(-1.0, 1.0))
+  assert (half.views(np.zeros((8, 8), np.float32))[0] == 128).all()
+  black = found.views(np.zeros((8, 8), bool))[0]
+  assert (black == 0).all()
+  assert (found.views(np.ones((8, 8), bool))[0] == 255).all()
   values, _ = deep.views(np.full((8, 8), 2048, np.uint16))
   assert (values == 128).all()
 

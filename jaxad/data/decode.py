@@ -3,6 +3,7 @@
 
 import io
 import pathlib
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from jaxad.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 Source = pathlib.Path | str | bytes
+
+# Pillow warns of images half as large as those that it refuses.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -64,6 +68,7 @@ def decode(source: Source) -> np.ndarray:
       message does not name it where `source` is bytes.
   """
   with _Reading(source) as opened:
+    _check_whole(opened)
     image = ImageOps.exif_transpose(opened)
     # Pillow would warn of it, or blend it in.
     image.info.pop("transparency", None)
@@ -139,6 +144,27 @@ def defects_at(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   return found
 
 
+def _check_whole(opened):
+  """Whether Pillow would read all there is of an image.
+
+  Raises:
+    InputError: it would take the upper 8 of 16 bits, or one of many pages.
+  """
+  raw = [str(tile[3]) for tile in opened.tile]
+  if not _is_deep(opened) and any(";16" in mode for mode in raw):
+    raise InputError(
+      "colour, or grey with alpha, of 16 bits a channel; save it with 8 bits, "
+      "or as grey without alpha"
+    )
+  if opened.format == "TIFF" and opened.n_frames > 1:
+    size, pages = opened.size, opened.n_frames
+    opened.seek(1)
+    alike = opened.size == size  # else it is a thumbnail
+    opened.seek(0)
+    if alike:
+      raise InputError(f"{pages} pages; save each as a file of its own")
+
+
 class _Reading:
   """Opens an image; what Pillow raises in the block is an `InputError`."""
 
@@ -160,11 +186,14 @@ class _Reading:
       self._raise(error)
 
   def _raise(self, error):
-    if isinstance(error, MemoryError | InputError):
+    if isinstance(error, MemoryError):
       raise error
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Image.UnidentifiedImageError):
       reason = "empty file" if _is_empty(self._source) else "not an image file"
+    elif isinstance(error, Image.DecompressionBombError):
+      most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+      reason = f"more than {most:.0f} megapixels; cut it into smaller images"
     elif isinstance(error, OSError) and error.strerror:
       reason = error.strerror
     raise InputError(_where(self._source) + reason) from None

@@ -35,6 +35,9 @@ OVERVIEW = (512, 512)
 # How many names a message lists.
 _SHOWN = 3
 
+# A mask that marks more is told: it may be black where others are white.
+_NEARLY_ALL = 0.9
+
 # A mask whose aspect differs from its image's by more is told.
 _ASPECT = 0.02
 
@@ -286,6 +289,8 @@ def _mask_fault(mask, layout):
   """What is odd about a mask, to be told; None where nothing is."""
   if not mask.any():
     return "masks without a defect"
+  if mask.mean() > _NEARLY_ALL:
+    return "masks that mark nearly the whole image"
   (h, w), (mask_h, mask_w) = layout.size, mask.shape
   if abs(mask_w * h / (mask_h * w) - 1) > _ASPECT:
     return "masks of another aspect than their images"

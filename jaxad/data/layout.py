@@ -119,6 +119,29 @@ def images(parent: pathlib.Path) -> list[pathlib.Path]:
   return sorted(p for p in parent.iterdir() if is_image(p) and p.is_file())
 
 
+def files_below(folder: pathlib.Path) -> list[pathlib.Path]:
+  """All image files in a folder and the folders in it, by name.
+
+  Hidden ones, and folders that jaxad wrote, are left out.
+
+  Raises:
+    InputError: a folder cannot be read.
+  """
+  walked = _walk(folder, folder, collections.defaultdict(list))
+  return [path / name for path, found in walked for name in found]
+
+
+def is_output(folder: pathlib.Path) -> bool:
+  """Whether a run or predictions lie in a folder, and no data."""
+  return any(
+    all((folder / name).is_file() for name in names_) for names_ in _OUTPUTS
+  )
+
+
+# Files of a run, and of predictions.
+_OUTPUTS = ("config.json", "examples.csv"), ("scores.csv", "scores.json")
+
+
 def identify(path: pathlib.Path, root: pathlib.Path) -> str:
   """The id of an image: its path below the root."""
   return path.relative_to(root).as_posix()
@@ -144,6 +167,9 @@ def _walk(
       "move it away",
       "root",
     ) from error
+  if is_output(folder):
+    skipped["a run or predictions"].append(identify(folder, root))
+    return
   found, below = [], []
   for entry in entries:
     if _hidden(entry.name):

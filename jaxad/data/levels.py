@@ -60,7 +60,7 @@ def with_levels(items, preprocess, headers, rows):
   elif low >= 0 and high <= 1:
     levels, what = (0.0, 1.0), "in [0, 1]"
   else:
-    levels, what = (low, high), "in floating point"
+    levels, what = (low, high), f"from {low:g} to {high:g}"
   if levels[0] == levels[1]:
     levels = (levels[0], levels[0] + 1)
   note = (

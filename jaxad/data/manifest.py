@@ -28,7 +28,9 @@ _JSON = (".jsonl", ".ndjson", ".json")
 SUFFIXES = (".csv", ".tsv", *_JSON)
 
 # As a label; true or false in JSON.
-_LABELS = {"0": "good", "false": "good", "1": "defect", "true": "defect"}
+_LABELS = dict.fromkeys(("0", "0.0", "false"), "good") | dict.fromkeys(
+  ("1", "1.0", "true"), "defect"
+)
 
 
 class _Row(NamedTuple):
