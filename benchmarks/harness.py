@@ -508,6 +508,10 @@ _FORMATS = {
   "items_per_s": ".0f",
   "gflops": ".0f",
   "roofline": ".2f",
+  "images_per_s": ".0f",
+  "pixels": "d",
+  "decoded_per_s": ".0f",
+  "read_per_s": ".0f",
 }
 
 

@@ -51,6 +51,7 @@ def run_python(*arguments):
   )
 
 
+@pytest.mark.whole
 def test_small_run_writes_rows(tmp_path):
   file = tmp_path / "rows.json"
   result = run_benchmark(
@@ -76,6 +77,7 @@ def test_small_run_writes_rows(tmp_path):
     assert rows["jaxad"]["ratio_to_pytorch"] is None
 
 
+@pytest.mark.whole
 def test_rates_are_those_of_the_batch(tmp_path):
   file = tmp_path / "rows.json"
   result = run_benchmark(
@@ -125,6 +127,7 @@ def test_times_are_those_of_one_step(load):
 
 
 # One of the scores; all others take long to compile.
+@pytest.mark.whole
 @pytest.mark.parametrize(
   "workload",
   ["G6"]
@@ -146,6 +149,7 @@ def test_small_gans_run(load, workload):
 
 
 # One of the scores, as above. D1's losses are compared below.
+@pytest.mark.whole
 @pytest.mark.parametrize(
   "workload",
   ["D4"]
@@ -197,6 +201,7 @@ LOOPS = ["differnet"] + [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("workload", LOOPS)
 def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   """On two devices, which share the batch of the bare step as the loop's."""
@@ -218,6 +223,7 @@ def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   assert row["lost_percent"] == pytest.approx(lost)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("workload", LOOPS)
 def test_the_bare_step_is_that_of_the_loop(load, workload):
   loop = load("loop")

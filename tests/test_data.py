@@ -255,6 +255,7 @@ def test_every_keyword_is_explained():
 # TFDS builders.
 
 
+@pytest.mark.whole
 def test_mvtec_ad_equals_folder(tmp_path, capfd):
   make_mvtec(tmp_path / "screw")
   keywords = {"root": tmp_path, "subset": "screw", "image_size": 16}
@@ -294,6 +295,7 @@ def test_published_bytes_are_kept(tmp_path, cache):
   assert content in stored
 
 
+@pytest.mark.whole
 def test_another_root_or_changed_files_never_serve_stale_data(tmp_path, cache):
   for name in ("a", "b"):
     make_mvtec(tmp_path / name / "grid")
@@ -314,6 +316,7 @@ def test_another_root_or_changed_files_never_serve_stale_data(tmp_path, cache):
   assert len(list((cache / "datasets").iterdir())) == 4
 
 
+@pytest.mark.whole
 def test_interrupted_preparation_leaves_nothing(tmp_path, cache, monkeypatch):
   make_mvtec(tmp_path / "tile")
   load = lambda: jaxad.data.load(

@@ -513,6 +513,7 @@ def test_score_and_map_come_from_one_pass(subject):
   assert_close(plain.image, np.asarray(alone.image))
 
 
+@pytest.mark.whole
 def test_training_makes_odd_examples_stand_out(subject):
   normal, odd = subject.case.normal(4, seed=9), subject.case.odd(4, seed=9)
   if subject.case.seen:
@@ -604,6 +605,7 @@ def wide_subject_of(name):
   return Subject(case, detector, case.normal(4, seed=0))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", RECTANGULAR)
 def test_images_may_be_rectangular(name):
   subject = wide_subject_of(name)
@@ -616,6 +618,7 @@ def test_images_may_be_rectangular(name):
   assert (np.ptp(scores.map, axis=(1, 2)) > 0).all()
 
 
+@pytest.mark.whole
 def test_a_defect_at_one_end_is_found_there():
   subject = wide_subject_of("kdad")
   state, _ = subject.train(subject.state, 15)
@@ -707,6 +710,7 @@ def test_the_state_keeps_every_collection():
 FALLING = [n for n in CASES if "optimizer" in CASES[n].keywords]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", FALLING)
 def test_the_plan_reaches_the_optimiser(name):
   """An epoch of one step makes the second step a quarter as long."""
@@ -811,6 +815,7 @@ def localize_two_rotations_at_once():
   return jax.jit(variant(views_at_once=8).localize)
 
 
+@pytest.mark.whole
 def test_views_at_once_change_only_the_rounding(base):
   # Four images and four rotations: pieces of four, of two, and of one.
   want = base.mapped
@@ -860,6 +865,7 @@ def test_only_random_test_rotations_depend_on_the_key(base):
   assert_close(score(base.state, features, keys).image, a)
 
 
+@pytest.mark.whole
 def test_random_rotations_belong_to_the_image(base):
   """Not to its batch, its place in the test, or what else is tested."""
   detector = variant(test_rotations="random")
@@ -930,6 +936,7 @@ def test_feature_rows_need_no_trunk(base):
   np.testing.assert_allclose(views, one.reshape(3, 2).mean(1), rtol=1e-5)
 
 
+@pytest.mark.whole
 def test_layers_stand_beside_each_other(base):
   """The deepest decides what weights are needed, the order is as given."""
   make = lambda layer, *beside: jaxad.differnet(
@@ -954,6 +961,7 @@ def test_layers_stand_beside_each_other(base):
   assert found.shape[-1] == 64 + 192
 
 
+@pytest.mark.whole
 def test_map_view_by_view(base):
   """The map of each image alone, with SciPy's filters."""
   state = base.state

@@ -121,6 +121,7 @@ def test_shapes_of_the_small_cloner():
   assert not list(maps)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("size", ["small", "equal"])
 @pytest.mark.parametrize("pixels", [17, 41, 66])
 @pytest.mark.parametrize(
@@ -219,6 +220,7 @@ def test_guided_relu():
 # The detector.
 
 
+@pytest.mark.whole
 def test_scores_do_not_depend_on_the_neighbours_after_training():
   """Nor do maps; the running statistics are no longer those of the start."""
   detector = small_detector()
@@ -258,6 +260,7 @@ def flops(fn, *args):
   return jax.jit(fn).lower(*args).compile().cost_analysis()["flops"]
 
 
+@pytest.mark.whole
 def test_a_step_computes_no_gradient_of_the_teacher():
   detector = small_detector()
   x = images(4, 16)
@@ -282,6 +285,7 @@ def test_a_step_computes_no_gradient_of_the_teacher():
   assert step + backward > 1.05 * needed + adam
 
 
+@pytest.mark.whole
 def test_squeezenet_is_learned_from():
   """The loss falls, and only the cloner moves."""
   detector = jaxad.kdad(

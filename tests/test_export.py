@@ -35,7 +35,17 @@ def assert_same(a, b):
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("method", jaxad.METHODS)
+# One with a frozen trunk, and one without.
+QUICK = ("differnet", "ganomaly")
+
+
+@pytest.mark.parametrize(
+  "method",
+  [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.whole)
+    for name in jaxad.METHODS
+  ],
+)
 def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
   monkeypatch.setattr("jaxad.export.PLATFORMS", ("cpu",))
   changes = {"test_rotations": "random"} if method == "differnet" else {}
@@ -188,6 +198,7 @@ def command(folder, path, capsys):
   return code, capsys.readouterr()
 
 
+@pytest.mark.whole
 def test_what_exists_is_not_lost(exported, tmp_path, capsys):
   folder, path = exported
   before = path.read_bytes()

@@ -553,6 +553,7 @@ def test_dispatches_are_those_of_a_run_that_never_stopped():
     assert take(first) == [s for s in whole if s[0] >= first]
 
 
+@pytest.mark.whole
 def test_data_on_the_host_train_to_the_same_bits(tmp_path, whole):
   """Larger than its share of the device's memory: tf.data gathers."""
   state = run(tmp_path, on_epoch=report_epoch, on_device=False)
@@ -807,6 +808,7 @@ def train_and_score(workdir):
   }
 
 
+@pytest.mark.whole
 def test_four_devices_train_as_one_does(tmp_path):
   folders = [pathlib.Path(__file__).parent, pathlib.Path(jaxad.__path__[0])]
   code = """if True:

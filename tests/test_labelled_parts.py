@@ -79,6 +79,7 @@ def test_pieces_of_a_long_image_fit_into_it(size):
   np.testing.assert_allclose(share, draws.area, rtol=0.15, atol=0.005)
 
 
+@pytest.mark.whole
 def test_only_chosen_normal_rows_become_pseudo_anomalies():
   x, label = images(400, 16), jnp.arange(400) % 2
   draws = cutmix.draw_pseudo(KEY, label == 0, 0.5)
@@ -96,6 +97,7 @@ def test_only_chosen_normal_rows_become_pseudo_anomalies():
   np.testing.assert_array_equal(y[~draws.chosen], x[~draws.chosen])
 
 
+@pytest.mark.whole
 def test_augmentation_is_drawn_for_each_image():
   x = images(3, 16)
   nothing = Augmentation(rotation=0.0)
@@ -253,6 +255,7 @@ def folded(tmp_path_factory):
   return path
 
 
+@pytest.mark.whole
 def test_folded_norms_are_not_trained(folded):
   shape = (1, 32, 32, 3)
   trunk = RESNET._replace(weights=str(folded))
@@ -282,6 +285,7 @@ def test_folded_file_of_imagenet_weights():
     detector.init(KEY, {"x": images(1, 64)}, PLAN)
 
 
+@pytest.mark.whole
 def test_frozen_norms_while_weights_are_trained(folded):
   detector = jaxad.devnet(
     trunk=RESNET._replace(weights=str(folded), train_norms=False),
@@ -318,6 +322,7 @@ def test_parameters_of_the_published_sizes():
     assert got == count, method
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("train_norms", [True, False])
 def test_efficientnet_is_trained_too(train_norms):
   trunk = Trunk(
@@ -341,6 +346,7 @@ def test_efficientnet_is_trained_too(train_norms):
   np.testing.assert_allclose(black, -127 / 128, rtol=1e-6)
 
 
+@pytest.mark.whole
 def test_bfloat16_trunk_keeps_float32_parameters():
   detector = jaxad.devnet(trunk=SMALL._replace(dtype="bfloat16"))
   batch = {"x": images(4, 32), "label": np.int32([0, 0, 1, 1])}
@@ -417,6 +423,7 @@ def test_references_are_the_first_images_and_no_padding():
   np.testing.assert_array_equal(got, x[rows])
 
 
+@pytest.mark.whole
 def test_official_references_are_drawn_from_the_key():
   detector = jaxad.dra(trunk=SMALL, n_references=2)
   x = images(3, 32)
@@ -435,6 +442,7 @@ def test_official_references_are_drawn_from_the_key():
   np.testing.assert_allclose(alone, one[:1], rtol=1e-5)
 
 
+@pytest.mark.whole
 def test_heads_that_are_left_out_do_not_learn_or_count():
   detector = jaxad.dra(
     trunk=SMALL,
@@ -460,6 +468,7 @@ def test_heads_that_are_left_out_do_not_learn_or_count():
   np.testing.assert_allclose(scores.image, want, rtol=1e-6)
 
 
+@pytest.mark.whole
 def test_outliers_take_the_place_of_normal_rows():
   """As if they had been in the batch with the label 2."""
   fields = dict(

@@ -96,6 +96,7 @@ def test_parameter_count(name, expected):
   assert sum(leaf.size for leaf in leaves) == expected
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", TRUNKS)
 def test_later_layers_have_no_parameters(name):
   layers = TRUNKS[name].layers

@@ -685,6 +685,7 @@ def test_digits():
   assert "'eight'" in load_error("digits", subset="eight")
 
 
+@pytest.mark.whole
 def test_no_tensorflow_for_local_files(tmp_path):
   code = (
     "import sys, jaxad.data\n"
@@ -730,6 +731,7 @@ def test_one_channel_is_luma(tmp_path):
   np.testing.assert_array_equal(load(3).test.x, splits["test"][0])
 
 
+@pytest.mark.whole
 def test_channels_of_a_folder(tmp_path):
   values = np.random.default_rng(0).integers(0, 256, (6, 24, 24), np.uint8)
   for number, image in enumerate(values):

@@ -158,6 +158,7 @@ def add_one(root):
   picture(root / "test/good/999.png", 999)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
   ("change", "words"),
   [
@@ -202,6 +203,7 @@ def interrupt_at(step, monkeypatch):
   monkeypatch.setattr(Saving, "after", interrupting)
 
 
+@pytest.mark.whole
 def test_sigterm_saves_and_a_new_image_does_not_reshuffle_the_split(
   tmp_path, capsys, monkeypatch
 ):
@@ -228,6 +230,7 @@ def test_nothing_is_resumed_where_nothing_is(tmp_path, capsys):
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.whole
 def test_seeds_share_one_split_and_refuse_another_configuration(
   tmp_path, capsys
 ):
@@ -259,6 +262,7 @@ def test_seeds_share_one_split_and_refuse_another_configuration(
 # Views and scores.
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("views", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_random_test_rotations_are_those_of_the_image(tmp_path, views):
   """No score depends on the batch or on another image."""
@@ -279,6 +283,7 @@ def test_random_test_rotations_are_those_of_the_image(tmp_path, views):
     assert scores_of(fixed) != after
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
   "holdout", [0.0, pytest.param(0.25, marks=pytest.mark.slow)]
 )
@@ -351,6 +356,7 @@ def test_a_workdir_that_is_a_file(tmp_path, capsys):
   refused(command(tmp_path, path), capsys, str(path), "no folder")
 
 
+@pytest.mark.whole
 def test_names_that_are_not_utf_8(tmp_path, capsys):
   root, folder = split_folder(tmp_path / "images"), tmp_path / "run"
   name = os.fsdecode(b"caf\xe9.png")

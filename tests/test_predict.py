@@ -328,6 +328,7 @@ def test_wrong_folders(tmp_path, new, capsys):
   assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_and_continued(run, new, tmp_path, kills):
   """SIGKILL at any time: every image once, the scores of a quiet run."""

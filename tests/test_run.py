@@ -128,6 +128,7 @@ def test_scores_agree_with_results(finished):
   assert results["image_auroc"] == pytest.approx(auroc)
 
 
+@pytest.mark.whole
 def test_the_same_seed_gives_the_same_scores(finished, tmp_path, capsys):
   assert run.main(command(tmp_path / "again")) == 0
   again = (tmp_path / "again" / "scores.csv").read_bytes()
@@ -141,6 +142,7 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path, capsys):
   assert "--config.detector.weights=" in captured.err
 
 
+@pytest.mark.whole
 def test_stopped_and_resumed_equals_never_stopped(
   finished, tmp_path, monkeypatch, capsys
 ):
@@ -166,6 +168,7 @@ def test_stopped_and_resumed_equals_never_stopped(
   assert steps == sorted(set(steps))
 
 
+@pytest.mark.whole
 def test_best_on_test_is_labelled(tmp_path, capsys):
   arguments = command(
     tmp_path / "best", eval_select="best_on_test", eval_every=1
@@ -194,6 +197,7 @@ def make_folder(root, n_good=6, n_bad=3, size=64):
   return root
 
 
+@pytest.mark.whole
 def test_held_out_images_choose_the_epoch_and_survive_a_stop(
   tmp_path, monkeypatch
 ):
@@ -230,6 +234,7 @@ def test_held_out_images_choose_the_epoch_and_survive_a_stop(
   assert scores[0].read_bytes() == scores[1].read_bytes()
 
 
+@pytest.mark.whole
 def test_a_folder_of_images_with_new_views_each_step(tmp_path, capsys):
   make_folder(tmp_path / "images")
   arguments = command(
@@ -252,6 +257,7 @@ def test_a_folder_of_images_with_new_views_each_step(tmp_path, capsys):
   }
 
 
+@pytest.mark.whole
 def test_labelled_anomalies_are_left_out_of_unsupervised_training(
   tmp_path, capsys
 ):
@@ -272,6 +278,7 @@ def test_labelled_anomalies_are_left_out_of_unsupervised_training(
   assert results["n_train"] == 6
 
 
+@pytest.mark.whole
 def test_good_images_alone_give_scores_and_no_auroc(tmp_path):
   root = make_folder(tmp_path / "images", n_bad=0)
   (root / "broken").rmdir()

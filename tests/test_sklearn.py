@@ -138,6 +138,7 @@ def test_keywords_of_the_method():
   )
 
 
+@pytest.mark.whole
 def test_a_search_in_a_pipeline():
   x = np.concatenate([table(60, seed=5), table(20, seed=6) + 0.5])
   y = np.repeat([1, -1], [60, 20])
@@ -178,6 +179,7 @@ def squares(n, seed):
   return x
 
 
+@pytest.mark.whole
 def test_images_however_they_come():
   x = squares(12, seed=0)[:, ::2, ::2, :1]
   detector = AnomalyDetector("ganomaly", **GAN).fit(x)
@@ -192,6 +194,7 @@ def test_images_however_they_come():
   np.testing.assert_array_equal(flat.score_samples(x), scores)
 
 
+@pytest.mark.whole
 def test_labelled_anomalies():
   x = squares(40, seed=0)
   kept = np.r_[:6, 20:40]
@@ -275,6 +278,7 @@ def test_wrong_input(keywords, x, words):
     AnomalyDetector(**keywords).fit(x)
 
 
+@pytest.mark.whole
 def test_the_page(capsys, monkeypatch, tmp_path):
   blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
   names = {}

@@ -269,6 +269,7 @@ def small(tmp_path_factory):
   return folder
 
 
+@pytest.mark.whole
 def test_an_image_in_tiles(small, tmp_path):
   shutil.copytree(small, tmp_path / "run")
   whole = jaxad.load(small)
