@@ -64,7 +64,6 @@ def embedded(config):
   A third is held out, so that the rate of false alarms is told well.
   """
   photographs(config)
-  config.data.image_size = 256
   config.data.n_train = 144
   config.data.holdout = 1 / 3
   if not is_at_hand(TRUNK):
