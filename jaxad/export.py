@@ -116,6 +116,10 @@ def export(run: trained.Run, path: str | pathlib.Path) -> None:
 
 
 def _check_replaceable(run, path):
+  if not path.parent.is_dir():
+    raise InputError(
+      f"--output {path}: there is no folder {path.parent}; make it first."
+    )
   if not path.exists():
     return
   try:
