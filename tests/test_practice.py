@@ -36,6 +36,7 @@ SMALL = {
   "detector.n_scales": 1,
   "detector.n_blocks": 2,
   "detector.hidden": 16,
+  "detector.rotations": True,
   "detector.n_transforms": 2,
   "detector.n_transforms_test": 2,
 }

@@ -34,6 +34,7 @@ FIELDS = {
   "detector.hidden": 8,
   "detector.n_transforms": 1,
   "detector.n_transforms_test": 2,
+  "detector.rotations": True,
   "detector.test_rotations": "random",
 }
 
