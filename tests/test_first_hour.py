@@ -19,7 +19,7 @@ ROOT = pathlib.Path(jaxad.__file__).parents[1]
 def home(tmp_path, monkeypatch):
   """A folder with parts/good, parts/scratch and new."""
   found = data.load(
-    "textures", image_size=480, n_train=30, n_test_good=6, n_test_defect=12
+    "textures", image_size=448, n_train=30, n_test_good=6, n_test_defect=12
   )
   train, test = found
   for examples in (train, test):
@@ -63,4 +63,4 @@ def test_the_first_hour(home, capfd):
     for row in csv.DictReader(file):
       picture = (maps / row["map"]).with_suffix(".png")
       with Image.open(picture) as image:
-        assert image.size == (480, 480)
+        assert image.size == (448, 448)
