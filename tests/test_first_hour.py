@@ -48,7 +48,7 @@ def test_the_first_hour(home, capfd):
     assert program == "jaxad" and cli.main(words) == 0, command
     said[words[0], len(said)] = capfd.readouterr()
   first = said["run", 0]
-  assert "parts/good" in first.err and "good parts" in first.out
+  assert "32 images in parts" in first.err and "good parts" in first.out
   found = json.loads((home / "runs/parts/results.json").read_text())
   assert found["image_auroc"] > 0.9
   n = len(list((home / "new").iterdir()))
