@@ -19,6 +19,7 @@ def config_of(method, **changes):
   """The configuration of a small model; keywords as of the method."""
   config = configs.base(method)
   config.eval.batch_size = BATCH
+  config.eval.threshold = "quantile"
   config.data.image_size = side_of(method)
   for name, value in (CASES[method].keywords | changes).items():
     if fields.is_group(type(value)):
