@@ -36,7 +36,7 @@ def home(tmp_path, monkeypatch):
   return tmp_path
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_first_hour(home, capfd):
   page = (ROOT / "docs/first_hour.md").read_text()
   blocks = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
