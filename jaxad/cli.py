@@ -139,6 +139,21 @@ def guarded(
   return 0
 
 
+def parser_of_run(command: str, description: str) -> argparse.ArgumentParser:
+  """Of a command that works on a finished run."""
+  parser = argparse.ArgumentParser(
+    prog=f"jaxad {command}", description=description, allow_abbrev=False
+  )
+  parser.add_argument(
+    "--run",
+    required=True,
+    type=pathlib.Path,
+    metavar="DIR",
+    help="folder of a finished run",
+  )
+  return parser
+
+
 def _fail(message):
   print(f"error: {message}", file=sys.stderr)
   return USAGE_ERROR

@@ -8,7 +8,6 @@ the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs. In a batch of the
 size that the run has, they give its bits. `jaxad.load_scorer` reads it.
 """
 
-import argparse
 import importlib.metadata
 import json
 import pathlib
@@ -35,17 +34,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv):
-  parser = argparse.ArgumentParser(
-    prog="jaxad export",
-    description="Write a trained run as one file, for jaxad.load_scorer.",
-    allow_abbrev=False,
-  )
-  parser.add_argument(
-    "--run",
-    required=True,
-    type=pathlib.Path,
-    metavar="DIR",
-    help="folder of a finished run",
+  from jaxad import cli  # imports this module in turn
+
+  parser = cli.parser_of_run(
+    "export",
+    "Write a trained run as one file, for jaxad.load_scorer.",
   )
   parser.add_argument(
     "--output",

@@ -1,19 +1,16 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Which images a command is to look at."""
 
-import csv
 import glob
-import io
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+from jaxad.data import lists
 from jaxad.data.decode import is_image
 from jaxad.data.layout import files_below
 from jaxad.errors import InputError
-
-_LISTS = (".csv", ".tsv")
 
 
 def find_images(given: Sequence[str], stdin: BinaryIO) -> list[str]:
@@ -22,8 +19,8 @@ def find_images(given: Sequence[str], stdin: BinaryIO) -> list[str]:
   Args:
     given: each a folder, of which all images are taken, at any depth and by
       name; a file; a pattern such as "parts/*.png", of whose matches folders
-      and images are taken; a .csv or .tsv file with a column path, relative to
-      the file; or "-", a list of paths on standard input.
+      and images are taken; a list, see `jaxad.data.lists`, of which the column
+      path counts; or "-", paths on standard input, a line each.
     stdin: that input.
 
   Raises:
@@ -35,7 +32,8 @@ def find_images(given: Sequence[str], stdin: BinaryIO) -> list[str]:
     if not paths:
       raise InputError(
         f"{one}: no images; expected a folder of images, a file, a pattern, a "
-        ".csv file with a column path, or - for a list on standard input."
+        "list with a column path (.csv, .jsonl), or - for paths on standard "
+        "input."
       )
     found |= dict.fromkeys(paths)
   return list(found)
@@ -49,7 +47,7 @@ def _images(given: str, stdin: BinaryIO) -> Iterator[str]:
   elif os.path.isdir(given):
     yield from _below(given)
   elif os.path.isfile(given):
-    if given.lower().endswith(_LISTS):
+    if given.lower().endswith(lists.SUFFIXES):
       yield from _listed(pathlib.Path(given))
     else:
       yield given
@@ -69,26 +67,6 @@ def _below(folder: str) -> Iterator[str]:
 
 
 def _listed(path: pathlib.Path) -> Iterator[str]:
-  text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-  first = text.partition("\n")[0]
-  # A German Excel writes semicolons.
-  delimiter = max(",;\t", key=first.count)
-  lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-  try:
-    header = [name.strip().casefold() for name in next(lines, [])]
-    if "path" not in header:
-      raise InputError(
-        f"{path}: no column path in its first line; expected one."
-      )
-    at = header.index("path")
-    for row in lines:
-      name = row[at].strip() if len(row) > at else ""
-      if name:
-        # Windows writes backslashes.
-        if not (path.parent / name).exists():
-          name = name.replace("\\", "/")
-        yield str(path.parent / name)
-  except csv.Error as error:
-    raise InputError(
-      f"{path}, line {lines.line_num}: {error}; mend it."
-    ) from error
+  for _, texts in lists.read(path, (("path",),), "path"):
+    if name := texts.get("path"):
+      yield str(lists.path_of(path, name))

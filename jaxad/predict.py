@@ -10,7 +10,6 @@ goes on where it was when it is given again. The exit code is 1 where an image
 could not be read; its row says why.
 """
 
-import argparse
 import collections
 import pathlib
 import sys
@@ -60,14 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv):
-  parser = argparse.ArgumentParser(
-    prog="jaxad predict",
-    description="Score new images with a trained run.",
-    allow_abbrev=False,
-  )
-  parser.add_argument(
-    "--run", required=True, type=pathlib.Path, help="folder of a finished run"
-  )
+  parser = cli.parser_of_run("predict", "Score new images with a trained run.")
   parser.add_argument(
     "--images",
     required=True,
@@ -180,7 +172,7 @@ def predict(
       )
     _score(run, found, threshold["value"], with_maps, batch_size)
     summary = _summary(run, found, set(paths), threshold["value"])
-    found.finish(summary)
+    found.write_summary(summary)
   return {**summary, "output": str(output)}
 
 

@@ -110,11 +110,8 @@ class Predictions:
       for row, _ in _whole_rows(file, self.columns):
         yield row
 
-  def finish(self, summary: Mapping) -> None:
-    """Writes the summary beside the rows."""
-    self._write_summary(summary)
-
-  def _write_summary(self, summary):
+  def write_summary(self, summary: Mapping) -> None:
+    """Writes `scores.json`: the run, the threshold, and more."""
     known = {"run": self._run, "threshold": self._threshold}
     tables.write_json(self.path / SUMMARY, {**known, **summary})
 
@@ -124,7 +121,7 @@ class Predictions:
     # What was being written when a process was killed.
     others = {name for name in others if not name.endswith(".tmp")}
     if not others:
-      self._write_summary({})
+      self.write_summary({})
       return None
     try:
       found = json.loads((self.path / SUMMARY).read_text())
@@ -159,7 +156,7 @@ class Predictions:
     if not kept or before not in (None, limit):
       rows = (row for row in self.rows() if row["path"] in self._done)
       self._write_rows(_decided(row, limit) for row in rows)
-    self._write_summary({})
+    self.write_summary({})
     for torn in (self.path / MAPS).glob("*.tmp"):
       torn.unlink()
     self._file = path.open("ab")

@@ -188,7 +188,7 @@ def _run(config, detector, folder, images):
       workdir,
       config=config.to_dict(),
       state=state,
-      preprocess=images.preprocess,
+      preprocess=images.data.preprocess,
       normal=images.normal,
       scores=normal_scores,
       threshold=found.threshold,

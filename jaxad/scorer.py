@@ -13,8 +13,6 @@ import functools
 import json
 import pathlib
 import re
-from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.export
@@ -24,7 +22,7 @@ import numpy as np
 import jaxad
 from jaxad import tensor_file
 from jaxad.errors import InputError
-from jaxad.image_scorer import ImageScorer, ImageScores
+from jaxad.image_scorer import ImageScorer
 from jaxad.preprocess import Preprocess
 
 # Of the file: its format, the keys of its metadata, and in front of the name of
@@ -57,14 +55,7 @@ class Scorer(ImageScorer):
     self.batch_size = metadata["batch_size"]
     self._arrays = arrays
 
-  def __call__(
-    self,
-    images: Any,
-    with_maps: bool = False,
-    batch_size: int | None = None,
-    ids: Iterable[str] | None = None,
-  ) -> ImageScores:
-    return self.score(images, with_maps, batch_size, ids)
+  __call__ = ImageScorer.score
 
   @functools.cached_property
   def _weights(self):

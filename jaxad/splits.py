@@ -10,7 +10,6 @@ from jaxad import data
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Detector
 from jaxad.errors import InputError
-from jaxad.preprocess import Preprocess
 from jaxad.seeding import generator
 
 
@@ -27,11 +26,6 @@ class Splits:
   data: Dataset
   normal: Examples
   held_out: bool
-
-  @property
-  def preprocess(self) -> Preprocess | None:
-    """What made the pixels of all images."""
-    return self.data.preprocess
 
   def by_name(self) -> dict[str, Examples | None]:
     """All that makes up the data, for a fingerprint."""

@@ -8,7 +8,6 @@ It comes from the scores of normal images that the run kept. What was written of
 the run before, `results.json` and `scores.csv`, stays as it is.
 """
 
-import argparse
 import pathlib
 import sys
 
@@ -28,17 +27,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv):
-  parser = argparse.ArgumentParser(
-    prog="jaxad threshold",
-    description="Show the threshold of a trained run, or set another one.",
-    allow_abbrev=False,
-  )
-  parser.add_argument(
-    "--run",
-    required=True,
-    type=pathlib.Path,
-    metavar="DIR",
-    help="folder of a finished run",
+  from jaxad import cli  # imports this module in turn
+
+  parser = cli.parser_of_run(
+    "threshold",
+    "Show the threshold of a trained run, or set another one.",
   )
   parser.add_argument(
     "--rule",

@@ -6,10 +6,10 @@ import os
 import pathlib
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pytest
+from pictures import pixels, save
 from PIL import Image
 
 import jaxad.data
@@ -22,19 +22,6 @@ from jaxad.errors import InputError
 def cache(tmp_path_factory, monkeypatch):
   path = tmp_path_factory.mktemp("cache")
   monkeypatch.setenv("JAXAD_CACHE", str(path))
-  return path
-
-
-def pixels(seed=0, size=24, channels=3):
-  shape = (size, size, channels) if channels > 1 else (size, size)
-  return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def save(path, array=None, **keywords):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  if array is None:
-    array = pixels(zlib.crc32(path.name.encode()))
-  Image.fromarray(array).save(path, **keywords)
   return path
 
 

@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from pictures import pixels, save
 from PIL import Image
 
 import jaxad.data
@@ -12,19 +13,6 @@ from jaxad.data.decode import decode, decode_mask, defects_at, read_header
 from jaxad.data.sources import size_of
 from jaxad.errors import InputError
 from jaxad.preprocess import Preprocess
-
-
-def pixels(seed=0, size=24, channels=3):
-  shape = (size, size, channels) if channels > 1 else (size, size)
-  return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def save(path, array=None, **keywords):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  if array is None:
-    array = pixels(zlib.crc32(path.name.encode()))
-  Image.fromarray(array).save(path, **keywords)
-  return path
 
 
 def seen(source, size, **keywords):

@@ -302,15 +302,16 @@ def test_lists(new, tmp_path):
   for name, text in (
     ("a.csv", "Kind, Path\ngood, new/01.png \ngood,new/lot 2/00.png\n\n"),
     ("b.csv", "path;kind\nnew\\01.png;x\nnew/lot 2/00.png;x\n"),
+    ("d.jsonl", '{"path": "new/01.png"}\n{"path": "new/lot 2/00.png"}\n'),
     ("c.tsv", "path\tkind\nnew/01.png\tx\nnew/lot 2/00.png\tx\n"),
   ):
     (tmp_path / name).write_text(text)
     assert find(tmp_path / name) == expected
   (tmp_path / "a.csv").write_text("file\na.png\n")
-  with pytest.raises(InputError, match="no column path"):
+  with pytest.raises(InputError, match="columns are file; expected path"):
     find(tmp_path / "a.csv")
   (tmp_path / "a.csv").write_text('path\n"' + "a.png\n" * 40000)
-  with pytest.raises(InputError, match="a.csv, line .*field larger"):
+  with pytest.raises(InputError, match="a.csv: line .*field larger"):
     find(tmp_path / "a.csv")
 
 

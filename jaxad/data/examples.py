@@ -6,6 +6,7 @@ imported; that takes seconds and happens inside `load` where a set is prepared.
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -31,7 +32,7 @@ class Tiles:
   defective: np.ndarray
   pictures: Rows
 
-  @property
+  @functools.cached_property
   def cuts(self) -> np.ndarray:
     """int [N + 1]: the tiles of image i are rows cuts[i] to cuts[i + 1]."""
     return np.cumsum([0, *(len(layout.boxes) for layout in self.layouts)])

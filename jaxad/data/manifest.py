@@ -11,21 +11,19 @@ it. `label` may stand for `kind`, also as 0 for normal and 1 for a defect.
 """
 
 import collections
-import csv
-import io
-import json
 import os
 import pathlib
 from typing import NamedTuple
 
-from jaxad.data import names
+from jaxad.data import lists, names
 from jaxad.data.examples import Item
 from jaxad.data.found import Found, held_out, lacking, listed
 from jaxad.data.masks import OF_NORMAL, OF_TRAINING, check_complete, check_empty
 from jaxad.errors import InputError
 
-_JSON = (".jsonl", ".ndjson", ".json")
-SUFFIXES = (".csv", ".tsv", *_JSON)
+# One of each; and how a message says so.
+_NEEDED = (("path",), ("kind", "label"))
+_EXPECTED = "path and kind, and if you like split and mask"
 
 # As a label; true or false in JSON.
 _LABELS = dict.fromkeys(("0", "0.0", "false"), "good") | dict.fromkeys(
@@ -133,82 +131,19 @@ def _rows(root):
   Raises:
     InputError: it cannot be read, or has not the columns.
   """
-  if root.suffix.lower() not in SUFFIXES:
-    raise InputError(
-      f"root={root}: expected a folder of images, or a list of them "
-      f"({' '.join(SUFFIXES)})",
-      "root",
-    )
   try:
-    # File names need not be valid UTF-8.
-    text = root.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-  except OSError as error:
-    raise InputError(
-      f"root={root}: cannot be read ({error.strerror}); mend it", "root"
-    ) from error
-  if "\0" in text:
-    raise InputError(f"root={root}: no plain text; save it as UTF-8", "root")
-  read = _json_lines if root.suffix.lower() in _JSON else _csv_lines
-  rows = []
-  for line, values in read(root, text):
-    found = {str(k).strip().casefold(): v.strip() for k, v in values.items()}
-    rows.append(_Row(line, *(found.get(k, "") for k in _Row._fields[1:])))
-    if not rows[-1].path:
-      raise _error(root, line, "it names no path")
+    rows = [
+      _Row(line, *(texts.get(name, "") for name in _Row._fields[1:]))
+      for line, texts in lists.read(root, _NEEDED, _EXPECTED)
+    ]
+  except InputError as error:
+    raise InputError(f"root={error}", "root") from error
+  for row in rows:
+    if not row.path:
+      raise _error(root, row.line, "it names no path")
   if not rows:
     raise InputError(f"root={root}: the list is empty", "root")
   return rows
-
-
-def _csv_lines(root, text):
-  """Yields (number of the line, {column: text})."""
-  first = text.partition("\n")[0]
-  # A German Excel writes semicolons.
-  delimiter = max(",;\t", key=first.count)
-  lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-  try:
-    header = [name.strip().casefold() for name in next(lines, [])]
-    if "path" not in header or not {"kind", "label"} & {*header}:
-      raise _error(
-        root,
-        1,
-        f"the columns are {', '.join(header) or 'missing'}; expected path and "
-        "kind, and if you like split and mask",
-      )
-    for values in lines:
-      if len(values) > len(header):
-        raise _error(
-          root,
-          lines.line_num,
-          f"{len(values)} values for {len(header)} columns; put a path that "
-          f"contains {delimiter!r} into quotes",
-        )
-      if any(values):
-        yield lines.line_num, dict(zip(header, values, strict=False))
-  except csv.Error as error:
-    raise _error(root, lines.line_num, f"{error}; mend it") from error
-
-
-def _json_lines(root, text):
-  """Yields (number of the line, {key: text})."""
-  for line, one in enumerate(text.split("\n"), 1):
-    if not one.strip():
-      continue
-    try:
-      values = json.loads(one)
-    except ValueError:
-      values = None
-    if not isinstance(values, dict):
-      raise _error(
-        root, line, 'expected an object, as {"path": "a.png", "kind": "good"}'
-      )
-    for key, value in values.items():
-      if key.casefold() in _Row._fields and isinstance(value, (dict, list)):
-        raise _error(root, line, f"{key} is {value!r}; expected a text")
-    yield (
-      line,
-      {k: "" if v is None else str(v) for k, v in values.items()},
-    )
 
 
 def _split(root, row, first):
@@ -270,11 +205,9 @@ def _file(root, row, text):
   Raises:
     InputError: there is no such file.
   """
-  # Lists come from Windows, too.
-  for name in (text, text.replace("\\", "/")):
-    path = root.parent / name
-    if os.path.isfile(path):
-      return path
+  path = lists.path_of(root, text)
+  if os.path.isfile(path):
+    return path
   raise _error(
     root, row.line, f"there is no file {text}; paths are relative to the list"
   )

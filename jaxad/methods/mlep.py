@@ -177,9 +177,9 @@ def mlep(
   def features(state, x):
     """Feature maps [B, h, w, C] of images, by running statistics."""
     params, collections = state.params["trunk"], state.collections["trunk"]
-    return trunk.features(params, collections, trunk.normalize(x), train=False)[
-      0
-    ][0]
+    x = trunk.normalize(x)
+    maps, _ = trunk.features(params, collections, x, train=False)
+    return maps[0]
 
   # Training.
 
