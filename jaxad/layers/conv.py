@@ -169,6 +169,18 @@ def convolve(
   return forms.convolve(x, kernel, stride, padding)
 
 
+def same_padding(x: jax.Array, kernel_size: int, stride: int = 1) -> Padding:
+  """TensorFlow's SAME padding of x [B, H, W, C], to ceil(H / stride) rows.
+
+  Where the total is odd, the end gets the more.
+  """
+  totals = [
+    max((-(-n // stride) - 1) * stride + kernel_size - n, 0)
+    for n in x.shape[1:3]
+  ]
+  return tuple((total // 2, total - total // 2) for total in totals)
+
+
 def _sides(padding):
   """((top, bottom), (left, right)) of a `Padding`."""
   if isinstance(padding, int):

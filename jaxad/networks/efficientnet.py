@@ -10,7 +10,7 @@ and head unscaled. Modules bear the names of the weights' file.
 import flax.linen as nn
 
 from jaxad.layers.batch_norm import BatchNorm
-from jaxad.layers.conv import Conv, DepthwiseConv
+from jaxad.layers.conv import Conv, DepthwiseConv, same_padding
 
 # TensorFlow's, of every norm. Some channels have a running variance of 0.
 EPSILON = 1e-3
@@ -87,7 +87,7 @@ class EfficientNetLite0(nn.Module):
     if expansion > 1:
       y = self._conv(y, expansion * x.shape[-1], 1, 1, f"{name}._expand_conv")
       y = nn.relu6(self._norm(y, f"{name}._bn0", train))
-    padding = _same(y, kernel, stride)
+    padding = same_padding(y, kernel, stride)
     y = DepthwiseConv(kernel, stride, padding, name=f"{name}._depthwise_conv")(
       y
     )
@@ -100,13 +100,5 @@ class EfficientNetLite0(nn.Module):
     return BatchNorm(EPSILON, name=name)(x, train)
 
   def _conv(self, x, features, kernel, stride, name):
-    padding = _same(x, kernel, stride)
+    padding = same_padding(x, kernel, stride)
     return Conv(features, kernel, stride, padding, use_bias=False, name=name)(x)
-
-
-def _same(x, kernel, stride):
-  """TensorFlow's SAME padding: where it is odd, the end gets the more."""
-  totals = [
-    max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[1:3]
-  ]
-  return tuple((total // 2, total - total // 2) for total in totals)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxad.layers.dropout import DROPOUT
+
 
 def initialize(key: jax.Array, networks: dict) -> tuple[dict, dict]:
   """Draws the variables of several networks.
@@ -30,9 +32,14 @@ def initialize(key: jax.Array, networks: dict) -> tuple[dict, dict]:
 
 
 def divided(variables) -> tuple[dict, dict]:
-  """Flax variables of a network to (params, all other collections)."""
+  """Flax variables of a network to (params, all other collections).
+
+  The masks of `layers/dropout.py` are no state, and left out.
+  """
   return variables["params"], {
-    name: value for name, value in variables.items() if name != "params"
+    name: value
+    for name, value in variables.items()
+    if name not in ("params", DROPOUT)
   }
 
 
@@ -65,7 +72,7 @@ def apply_train(module: nn.Module, params, *args, collections=None):
     {"params": params, **(collections or {})},
     *args,
     train=True,
-    mutable=flax.core.DenyList("params"),
+    mutable=flax.core.DenyList(("params", DROPOUT)),
   )
 
 
