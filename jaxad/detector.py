@@ -221,12 +221,14 @@ class Official(NamedTuple):
   For comparison with published figures only: scores depend on the test batch.
 
   Attributes:
-    score: `(state, x, keys) -> Scores`.
+    score: `(state, x, keys) -> (Scores, State)`, of one batch after the other;
+      the state is what a test leaves behind in code whose batches are not
+      independent, else the one it was given.
     predict: `scores [N] -> [N] bool`, which of a whole test set the authors
       call anomalous; on the host. None where they set no threshold.
   """
 
-  score: Score
+  score: Callable[[State, jax.Array, jax.Array], tuple[Scores, State]]
   predict: Callable[[np.ndarray], np.ndarray] | None = None
 
 

@@ -108,14 +108,18 @@ def test_official_scores_see_the_batches_of_the_authors():
   x = jnp.arange(7, dtype=jnp.float32)[:, None]
   label = np.array([1, 0, 1, 0, 0, 1, 0], np.int32)
   examples = Examples(np.asarray(x), label, tuple("abcdefg"), ("",) * 7, None)
-  # The score of a row: its value plus the mean of its batch times 100.
-  score = lambda state, x, keys: Scores(x[:, 0] + 100 * x.mean())
+
+  # The score of a row: its value plus the mean of its batch times 100, plus
+  # 1000 times the number of batches before.
+  def score(state, x, keys):
+    return Scores(x[:, 0] + 100 * x.mean() + 1000 * state), state + 1
+
   detector = Detector(None, (), None, official=Official(score))
-  found = official_scores(detector, None, examples, 3, jax.random.key(0))
+  found = official_scores(detector, 0, examples, 3, jax.random.key(0))
   batches = ([1, 3, 4], [6, 0, 2], [5])
   want = np.zeros(7)
-  for rows in batches:
-    want[rows] = np.array(rows) + 100 * np.mean(rows)
+  for k, rows in enumerate(batches):
+    want[rows] = np.array(rows) + 100 * np.mean(rows) + 1000 * k
   np.testing.assert_allclose(found, want, rtol=1e-6)
 
 

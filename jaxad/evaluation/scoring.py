@@ -229,7 +229,8 @@ def official_scores(
   parts = []
   for k in range(0, len(order), batch_size):
     x = examples.x[order[k : k + batch_size]]
-    parts.append(score(state, x, jax.random.split(key, len(x))))
+    found, state = score(state, x, jax.random.split(key, len(x)))
+    parts.append(found)
   scores = np.empty(len(order), np.float32)
   scores[order] = np.concatenate(jax.device_get(parts))
   return scores
@@ -237,4 +238,9 @@ def official_scores(
 
 @functools.lru_cache(maxsize=8)
 def _official(score):
-  return jax.jit(lambda *args: score(*args).image)
+  @jax.jit
+  def of_batch(*args):
+    found, state = score(*args)
+    return found.image, state
+
+  return of_batch

@@ -354,7 +354,7 @@ def dra(
     references = references_of(state.extras["reference"], None)
     return scores_given(references, state, x)
 
-  def official_score(state: State, x, keys) -> Scores:
+  def official_score(state: State, x, keys):
     """With references that are drawn, and augmented, for the batch."""
     choice_key, views_key = jax.random.split(keys[0])
     images = jax.random.choice(
@@ -364,7 +364,7 @@ def dra(
       replace=False,
     )
     references = references_of(images, draw_references(views_key))
-    return scores_given(references, state, x)
+    return scores_given(references, state, x), state
 
   endless = lambda rows, **fields: Stream(rows, order="endless", **fields)
   streams = [

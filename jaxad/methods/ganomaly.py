@@ -282,11 +282,11 @@ def ganomaly(
     params, running = state.params["generator"], state.collections["generator"]
     return scores_of(x, *apply_eval(generator, params, running, x))
 
-  def official_score(state: State, x, keys) -> Scores:
+  def official_score(state: State, x, keys):
     del keys
     x = standardize(x, mean, std)
     out, _ = apply_train(generator, state.params["generator"], x)
-    return scores_of(x, *out)
+    return scores_of(x, *out), state
 
   phase = Phase("gan", step, draw, full_batches=True)
   official = Official(official_score, above_min_max)

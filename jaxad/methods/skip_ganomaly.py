@@ -264,14 +264,14 @@ def skip_ganomaly(
     _, f_hat = apply_eval(discriminator, *d, x_hat)
     return scores_of(x, x_hat, f, f_hat)
 
-  def official_score(state: State, x, keys) -> Scores:
+  def official_score(state: State, x, keys):
     del keys
     x = standardize(x, mean, std)
     x_hat, _ = apply_train(generator, state.params["generator"], x)
     d = state.params["discriminator"]
     (_, f), _ = apply_train(discriminator, d, x)
     (_, f_hat), _ = apply_train(discriminator, d, x_hat)
-    return scores_of(x, x_hat, f, f_hat)
+    return scores_of(x, x_hat, f, f_hat), state
 
   phase = Phase("gan", step, draw, full_batches=True)
   official = Official(official_score, above_min_max)

@@ -243,7 +243,7 @@ def test_official_scores(golden, reference, networks, after_three, close):
   size = golden["input/x1"].shape[0]
   parts = [x[k : k + size] for k in range(0, len(x), size)]
   score = jax.jit(detector.official.score)
-  scores = [score(state, part, None).image for part in parts]
+  scores = [score(state, part, None)[0].image for part in parts]
   check_scores(golden, close, "batchstat", jax.numpy.concatenate(scores))
 
   statistics = jax.jit(

@@ -236,7 +236,7 @@ def test_official_scores(golden, reference, networks, after_three, close):
   size = golden["input/x1"].shape[0]
   batches = [x[k : k + size] for k in range(0, len(x), size)]
   score = jax.jit(detector.official.score)
-  scores = [score(state, x, None) for x in batches]
+  scores = [score(state, x, None)[0] for x in batches]
   scores = jax.tree.map(lambda *v: jax.numpy.concatenate(v), *scores)
   check_scores(golden, close, "batchstat", scores.image, scores.parts)
 
