@@ -14,6 +14,7 @@ _METHODS = (
   "devnet",
   "differnet",
   "dra",
+  "egbad",
   "flos",
   "ganomaly",
   "kdad",

@@ -76,7 +76,7 @@ class Case(NamedTuple):
     odd: the same, obviously different.
     steps: of training, after which the odd ones stand out ...
     ratio: ... so many times as high as the normal ones ...
-    gap: ... or, where scores are not positive, so much higher.
+    gap: ... or, where ratios say little, so much higher.
     seen: whether those are the ones trained on: reconstructions do not
       generalise from four images.
     mean: whether means are compared, not the lowest odd one with the highest
@@ -119,6 +119,28 @@ WRONG = (
 
 
 CASES = {
+  "anogan": Case(
+    keywords=dict(
+      latent_dim=8,
+      generator_widths=(32, 16, 8),
+      discriminator_widths=(8, 8, 32),
+      learning_rate=1e-3,
+      ema_decay=0.9,
+      norm_momentum=0.9,
+      search_steps=20,
+      search_rates=(0.1,),
+      search_boundaries=(),
+    ),
+    wrong=(
+      ("score", "l2", "score='l2'.*fm, cross_e"),
+      ("degree", 3, "degree=3.*1, 2"),
+      ("prior", "beta", "prior='beta'.*normal, uniform"),
+      ("search_boundaries", (9, 5), r"search_boundaries=\(9, 5\): expected 0"),
+    ),
+    steps=200,
+    gap=600.0,
+    seen=True,
+  ),
   "devnet": Case(
     keywords=LABELLED,
     wrong=(
@@ -168,6 +190,28 @@ CASES = {
       ("n_references", 0, "n_references=0.*1 to"),
     ),
     gap=2.0,
+  ),
+  "egbad": Case(
+    keywords=dict(
+      latent_dim=8,
+      encoder_widths=(8, 8, 16),
+      generator_widths=(32, 16, 8),
+      discriminator_widths=(8, 8),
+      code_width=16,
+      joint_width=32,
+      dropout=0.2,
+      learning_rate=1e-3,
+      ema_decay=0.9,
+      norm_momentum=0.9,
+    ),
+    wrong=(
+      ("score", "l2", "score='l2'.*fm, cross_e, cross_e_paper"),
+      ("degree", 3, "degree=3.*1, 2"),
+      ("dropout", 1.0, "dropout=1.0.*0 to 0.99"),
+    ),
+    steps=200,
+    gap=600.0,
+    seen=True,
   ),
   "flos": Case(keywords=LABELLED, wrong=WRONG, ratio=2.0),
   "ganomaly": Case(
@@ -270,8 +314,9 @@ class Subject:
     """Another batch of the same shapes."""
     x = self.case.normal(4, seed)
     streams = [s for phase in self.trained for s in phase.streams]
-    if all(s.rows == "normal" and s.name == "x" for s in streams):
-      return {"x": x}
+    if all(s.rows == "normal" and s.count is None for s in streams):
+      names = {s.name for s in streams} - {"x"}
+      return {"x": x} | {n: self.case.normal(4, seed + 100) for n in names}
     return {
       "x": np.concatenate([x, self.case.odd(2, seed)]),
       "label": np.int32([0, 0, 0, 0, 1, 1]),

@@ -5,6 +5,7 @@ from jaxad.methods.anogan import anogan
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
+from jaxad.methods.egbad import egbad
 from jaxad.methods.ganomaly import ganomaly
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
@@ -17,6 +18,7 @@ METHODS = {
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,
+  "egbad": egbad,
   "flos": flos,
   "ganomaly": ganomaly,
   "kdad": kdad,

@@ -85,9 +85,8 @@ def resumed(found, kept: dict):
   """The start of a search with the moments of another, of as many images."""
   codes = found["codes"]
   kept = {name: value[: len(codes["z"])] for name, value in kept.items()}
-  return found | {
-    "codes": codes | {"adam": optax.tree.set(codes["adam"], **kept)}
-  }
+  adam = optax.tree.set(codes["adam"], **kept)
+  return found | {"codes": codes | {"adam": adam}}
 
 
 @checked
@@ -183,10 +182,10 @@ def anogan(
     discriminator=adam_hat(learning_rate, b1, b2, eps),
   )
 
-  def search_rate(count):
-    at = jnp.searchsorted(jnp.asarray(search_boundaries, jnp.int32), count)
-    return jnp.asarray(search_rates)[at]
-
+  search_rate = optax.join_schedules(
+    [optax.constant_schedule(rate) for rate in search_rates],
+    [last + 1 for last in search_boundaries],
+  )
   # Of one code; it is mapped over all of them.
   search_adam = adam_hat(search_rate, search_b1, search_b2, search_eps)
   of_codes = lambda fn: jax.vmap(jax.vmap(fn))
@@ -208,10 +207,9 @@ def anogan(
   # Training.
 
   def discriminator_loss(params, x, x_fake):
-    (real, _), on_real = apply_train(discriminator, params["discriminator"], x)
-    (fake, _), on_fake = apply_train(
-      discriminator, params["discriminator"], x_fake
-    )
+    params = params["discriminator"]
+    (real, _), on_real = apply_train(discriminator, params, x)
+    (fake, _), on_fake = apply_train(discriminator, params, x_fake)
     terms = {"d_real": bce(real, 1), "d_fake": bce(fake, 0)}
     loss = terms["d_real"] + terms["d_fake"]
     return loss, (terms | {"loss": loss}, (on_real, on_fake))
@@ -229,11 +227,8 @@ def anogan(
 
   def draw(key, batch: Batch):
     shape = (len(batch["x"]), latent_dim)
-    keys = jax.random.split(key)
-    return {
-      "z_d": from_prior(keys[0], shape),
-      "z_g": from_prior(keys[1], shape),
-    }
+    d_key, g_key = jax.random.split(key)
+    return {"z_d": from_prior(d_key, shape), "z_g": from_prior(g_key, shape)}
 
   def step(state: State, batch: Batch, draws):
     x = standardize(batch["x"])
@@ -294,13 +289,11 @@ def anogan(
     return loss, parts, x_hat
 
   def start_search(state: State, x, keys):
-    shape = (restarts, latent_dim)
-    draw_code = lambda key: (
-      from_prior(key, shape)
-      if start == "prior"
-      else jax.random.truncated_normal(key, -2.0, 2.0, shape)
+    truncated = lambda key, shape: jax.random.truncated_normal(
+      key, -2.0, 2.0, shape
     )
-    z = jax.vmap(draw_code)(keys)
+    drawn = from_prior if start == "prior" else truncated
+    z = jax.vmap(lambda key: drawn(key, (restarts, latent_dim)))(keys)
     codes = {
       "z": z,
       "adam": of_codes(search_adam.init)(z),
@@ -328,8 +321,8 @@ def anogan(
     return {"f": f, "codes": new}
 
   def stand_still(old, new):
-    ends = old["waited"] >= patience
-    return jax.tree.map(lambda old, new: jnp.where(ends, old, new), old, new)
+    stands = old["waited"] >= patience
+    return jax.tree.map(lambda old, new: jnp.where(stands, old, new), old, new)
 
   def still(found):
     return (found["codes"]["waited"] >= patience).all(1)
@@ -346,13 +339,8 @@ def anogan(
       {name: of_best(part, best) for name, part in parts.items()},
     )
 
-  search = Search(
-    start_search,
-    search_step,
-    finish_search,
-    search_steps,
-    None if tolerance is None else still,
-  )
+  ends = None if tolerance is None else still
+  search = Search(start_search, search_step, finish_search, search_steps, ends)
 
   def official_score(state: State, x, keys):
     found = search.start(state, x, keys)
@@ -362,10 +350,8 @@ def anogan(
     left = state.replace(extras=state.extras | {"moments": moments(found)})
     return search.finish(state, x, found), left
 
+  phase = Phase("gan", step, draw, full_batches=True)
+  official = Official(official_score) if search_keeps_moments else None
   return Detector(
-    init,
-    (Phase("gan", step, draw, full_batches=True),),
-    search.score,
-    search=search,
-    official=Official(official_score) if search_keeps_moments else None,
+    init, (phase,), search.score, search=search, official=official
   )

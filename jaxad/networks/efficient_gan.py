@@ -1,18 +1,22 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""What the AnoGAN and the EGBAD of EGBAD's authors share: the image networks.
+"""The networks of EGBAD and of its authors' AnoGAN.
 
-Zenati et al., "Efficient GAN-Based Anomaly Detection", arXiv 1802.06222. TF 1
-made them: kernels start as N(0, 0.02), padding is SAME, norms of feature maps
-keep the unbiased variance of a batch and those of dense layers the biased one.
+Zenati et al., "Efficient GAN-Based Anomaly Detection", arXiv 1802.06222. Those
+of images are of TensorFlow 1: kernels start as N(0, 0.02), padding is SAME,
+norms of feature maps keep the unbiased variance of a batch, those of dense
+layers the biased one.
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxad.errors import InputError
 from jaxad.layers.batch_norm import BatchNorm
 from jaxad.layers.conv import Conv, same_padding
+from jaxad.layers.dropout import Dropout
 from jaxad.layers.images import check_square
 from jaxad.networks.dcgan import conv_transpose, kernel_init
+from jaxad.networks.mlp import MLP
 
 SLOPE = 0.1
 EPSILON = 1e-3
@@ -95,6 +99,75 @@ class Discriminator(nn.Module):
     x = x.reshape(x.shape[0], -1)
     f = normed(dense(x, self.widths[2], "dense_3"), "norm_3")
     return dense(f, 1, "dense_4")[:, 0], f
+
+
+class Encoder(nn.Module):
+  """Images to codes.
+
+  Attributes:
+    out: length of the code.
+    widths: of the three convolutions, at S, S / 2 and S / 4.
+    slope: of leaky ReLU.
+    epsilon: of the norms.
+  """
+
+  out: int
+  widths: tuple[int, int, int] = (32, 64, 128)
+  slope: float = SLOPE
+  epsilon: float = EPSILON
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    """[B, S, S, C] to [B, nz]."""
+    act = lambda x: nn.leaky_relu(x, self.slope)
+    x = act(conv(x, self.widths[0], 3, 1, "conv_1"))
+    for k in (2, 3):
+      x = conv(x, self.widths[k - 1], 3, 2, f"conv_{k}")
+      x = act(norm(x, self.epsilon, train, f"norm_{k}"))
+    return dense(x.reshape(x.shape[0], -1), self.out, "dense_4")
+
+
+class PairDiscriminator(nn.Module):
+  """Pairs of an image or row and its code.
+
+  Attributes:
+    widths: of the layers that see x alone: two convolutions, or any number of
+      dense layers.
+    code_width: of the layer that sees z alone.
+    joint_width: of the layer that sees both, the features f.
+    dropout: share that is left out behind each layer.
+    slope: of leaky ReLU.
+    epsilon: of the norm.
+  """
+
+  widths: tuple[int, ...]
+  code_width: int
+  joint_width: int
+  dropout: float
+  slope: float = SLOPE
+  epsilon: float = EPSILON
+
+  @nn.compact
+  def __call__(self, x, z, train: bool):
+    """([B, S, S, C] or [B, D], [B, nz]) to (logit [B, 1], f [B, F])."""
+    of_images = x.ndim == 4
+    start = {"kernel_init": kernel_init} if of_images else {}
+    mlp = lambda hidden, out, name: MLP(
+      hidden, out, self.slope, self.dropout, name=name, **start
+    )
+    if of_images:
+      act = lambda x, name: Dropout(self.dropout, name=name)(
+        nn.leaky_relu(x, self.slope), train
+      )
+      x = act(conv(x, self.widths[0], 4, 2, "conv_1"), "dropout_1")
+      x = conv(x, self.widths[1], 4, 2, "conv_2")
+      x = act(norm(x, self.epsilon, train, "norm_2"), "dropout_2")
+      x = x.reshape(x.shape[0], -1)
+    else:
+      _, x = mlp(self.widths, None, "x")(x, train)
+    _, z = mlp((self.code_width,), None, "z")(z, train)
+    both = jnp.concatenate([x, z], axis=-1)
+    return mlp((self.joint_width,), 1, "joint")(both, train)
 
 
 def check_images(shape: tuple[int, ...]) -> None:

@@ -105,6 +105,31 @@ def dcgan_names(arrays, prefix):
   return {ours: (kind(n), prefix + n) for ours, n in names.items()}
 
 
+TENSORFLOW = {"kernel": "kernel", "bias": "bias"}
+TENSORFLOW |= {"gamma": "scale", "beta": "bias"}
+TENSORFLOW |= {"moving_mean": "mean", "moving_variance": "var"}
+
+
+def of_tensorflow(arrays, rename, transposed=False):
+  """(parameters, statistics of the norms) of a network of TensorFlow.
+
+  Args:
+    arrays: {scope/leaf: array} of one network.
+    rename: scope to the path of our layer, "conv_1" or "z/dense_0".
+    transposed: whether its convolutions are.
+  """
+  params, stats = {}, {}
+  for key, value in arrays.items():
+    scope, leaf = key.rsplit("/", 1)
+    tree = stats if leaf.startswith("moving") else params
+    for name in rename(scope).split("/"):
+      tree = tree.setdefault(name, {})
+    if transposed and value.ndim == 4:  # [h, w, out, in]
+      value = value.swapaxes(2, 3)
+    tree[TENSORFLOW[leaf]] = value
+  return params, stats
+
+
 def recorded_state(detector, batch, params, collections, precision):
   """A state before the first step, with these parameters; nothing is drawn."""
   shapes = jax.eval_shape(detector.init, jax.random.key(0), batch)
