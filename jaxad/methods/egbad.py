@@ -88,6 +88,24 @@ OF_IMAGES = Widths((32, 64, 128), (1024, 128, 64), (64, 64), 512, 1024, 0.5)
 OF_ROWS = Widths((64,), (64, 128), (128,), 128, 128, 0.2)
 
 
+def make_networks(x, latent_dim, widths: Widths, slope, epsilon) -> dict:
+  """E, G and D by name, for images or rows like x."""
+  of_layers = (slope, epsilon)
+  if x.ndim == 4:
+    side, channels = x.shape[2:]
+    encoder = Encoder(latent_dim, widths.encoder, *of_layers)
+    generator = Generator(side, channels, widths.generator, epsilon)
+  else:
+    encoder = Dense(widths.encoder, latent_dim, slope)
+    generator = Dense(widths.generator, x.shape[1])
+  discriminator = PairDiscriminator(*widths[2:], *of_layers)
+  return {
+    "encoder": encoder,
+    "generator": generator,
+    "discriminator": discriminator,
+  }
+
+
 @checked
 def egbad(
   *,
@@ -170,19 +188,7 @@ def egbad(
     return (OF_IMAGES if x.ndim == 4 else OF_ROWS)._replace(**given)
 
   def networks(x):
-    widths, of_discriminator = widths_for(x), (slope, norm_epsilon)
-    if x.ndim == 4:
-      side, channels = x.shape[2:]
-      encoder = Encoder(latent_dim, widths.encoder, slope, norm_epsilon)
-      generator = Generator(side, channels, widths.generator, norm_epsilon)
-    else:
-      encoder = Dense(widths.encoder, latent_dim, slope)
-      generator = Dense(widths.generator, x.shape[1])
-    return {
-      "encoder": encoder,
-      "generator": generator,
-      "discriminator": PairDiscriminator(*widths[2:], *of_discriminator),
-    }
+    return make_networks(x, latent_dim, widths_for(x), slope, norm_epsilon)
 
   def prepared(x):
     return standardize(x) if x.ndim == 4 else jnp.asarray(x)
@@ -236,7 +242,7 @@ def egbad(
     }
 
   def step(state: State, batch: Batch, draws):
-    x, again = (prepared(batch[name]) for name in ("x", "x_again"))
+    x, again = prepared(batch["x"]), prepared(batch.get("x_again", batch["x"]))
     nets = networks(x)
     run = lambda name, params, *args, **keywords: apply_train(
       nets[name], params[name], *args, **keywords

@@ -201,3 +201,12 @@ def check_but_biases_before_norms(got, want, close, tolerance, way):
     np.testing.assert_allclose(mean, want_mean, rtol=0, atol=reach)
   close(params, want_params, tolerance)
   close(stats, want_stats, tolerance)
+
+
+def check_averages(got, want, close, tolerance, way):
+  """The same of averages of the parameters."""
+  got, want = (jax.tree.map(np.asarray, part) for part in (got, want))
+  biases, want_biases = map(pop_biases_before_norms, (got, want))
+  close(got, want, tolerance)
+  for layer, bias in biases.items():
+    np.testing.assert_allclose(bias, want_biases[layer], rtol=0, atol=2 * way)

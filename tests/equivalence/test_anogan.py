@@ -145,18 +145,6 @@ def test_forward(golden, networks, close, mode, inputs, apply):
     close(got[name], want, FORWARD)
 
 
-def check_averages(ema, want, close, way):
-  """Of all weights but the biases before norms, see `layout`."""
-  for name in want:
-    got, expected = (
-      jax.tree.map(np.asarray, tree[name]) for tree in (ema, want)
-    )
-    biases, others = map(layout.pop_biases_before_norms, (got, expected))
-    close(got, expected, STEPS)
-    for layer, bias in biases.items():
-      np.testing.assert_allclose(bias, others[layer], rtol=0, atol=2 * way)
-
-
 def test_three_steps(golden, start, close):
   detector, state = start
   step = jax.jit(detector.phases[0].step)
@@ -183,7 +171,9 @@ def test_three_steps(golden, start, close):
         )
   want, _ = read(golden, "ema_after3/")
   way = 3 * golden.hp("learning_rate")
-  check_averages(state.extras["ema"], want, close, way)
+  for name in NAMES:
+    averages = state.extras["ema"][name]
+    layout.check_averages(averages, want[name], close, STEPS, way)
 
 
 def check_gradients(golden, state, close):
