@@ -114,6 +114,8 @@ class ImageScorer(abc.ABC):
     """
     batch_size = self.batch_size if batch_size is None else batch_size
     check("batch_size", batch_size, Count)
+    if with_maps and len(self.shape) == 1:
+      raise InputError("with_maps: rows have none.")
     seen = collections.deque()
     views = self._views(images, ids, seen)
     batches = _batches(views, self._rounded(batch_size))

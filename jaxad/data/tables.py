@@ -17,7 +17,6 @@ from jaxad.errors import InputError
 from jaxad.fields import ProperShare
 from jaxad.seeding import generator
 
-# Where no label column is named, the first of these that there is.
 LABELS = ("label", "y", "class", "target", "anomaly", "outlier", "kind")
 
 # What says that a row is normal, beside the words of folders.
@@ -32,7 +31,8 @@ class TableOptions(NamedTuple):
 
   Attributes:
     label: name of the column that says which rows are anomalous; None takes
-      one of `LABELS`, and without one all rows are normal. See `normal`.
+      label, y, class, target, anomaly, outlier or kind, and without one all
+      rows are normal. See `normal`.
     ignore: names of columns that are no features, such as a serial number.
     scale: of the columns: "standard" brings the normal rows that are trained on
       to mean 0 and deviation 1, "min_max" to [0, 1], "none" changes nothing.
