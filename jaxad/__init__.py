@@ -13,6 +13,7 @@ _METHODS = (
   "devnet",
   "differnet",
   "dra",
+  "fanogan",
   "flos",
   "ganomaly",
   "kdad",

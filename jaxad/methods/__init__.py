@@ -4,6 +4,7 @@
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
+from jaxad.methods.fanogan import fanogan
 from jaxad.methods.ganomaly import ganomaly
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
@@ -15,6 +16,7 @@ METHODS = {
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,
+  "fanogan": fanogan,
   "flos": flos,
   "ganomaly": ganomaly,
   "kdad": kdad,
