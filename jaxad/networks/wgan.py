@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxad.layers.conv import Conv, convolve, convolve_transposed
+from jaxad.layers.conv import Conv, convolve_transposed
 
 # Uniform, of a variance of 2 / fan and 1 / fan, where a fan is the mean of
 # inputs and outputs.
@@ -80,7 +80,7 @@ class ResampledConv(nn.Module):
     if self.up:
       y = convolve_transposed(x, widened(kernel[::-1, ::-1]), 2, 1)
     else:
-      y = convolve(x, widened(kernel) / 4, 2, 1)
+      y = halving_convolution(x, widened(kernel) / 4)
     if self.use_bias:
       zeros = nn.initializers.zeros
       y = y + self.param("bias", zeros, (self.features,), jnp.float32)
@@ -95,6 +95,29 @@ def widened(kernel):
     for i in range(2)
     for j in range(2)
   )
+
+
+def halving_convolution(x, kernel):
+  """x [B, H, W, C] with a kernel [4, 4, C, F], stride 2 and padding 1.
+
+  A matrix product of 2x2 blocks of 2x2 pixels. The second derivatives of
+  strided convolutions, which the penalty needs, are slow on XLA:CPU: for
+  [32, 32, 32, 16] to 32 channels they take 38 ms so, 196 ms otherwise.
+  """
+  batch, *size, channels = x.shape
+  rows, columns = (n // 2 for n in size)
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = x.reshape(batch, rows + 1, 2, columns + 1, 2, channels)
+  blocks = [
+    x[:, i : i + rows, a, j : j + columns, b]
+    for i in range(2)
+    for a in range(2)
+    for j in range(2)
+    for b in range(2)
+  ]
+  windows = jnp.concatenate(blocks, axis=-1).reshape(-1, 16 * channels)
+  y = windows @ kernel.reshape(16 * channels, -1)
+  return y.reshape(batch, rows, columns, -1)
 
 
 def mean_pool(x):
