@@ -28,8 +28,8 @@ def get_config(preset=None):
     # Digits have a left and a right.
     config.detector.flip = 0.0
   if config.data.name == "digits":
-    config.data.image_size = 16
-    config.train.epochs = 300
+    config.data.image_size = 8
+    config.train.epochs = 150
     config.train.batch_size = 32
     config.detector.width = 16
     config.detector.latent_dim = 16

@@ -2,7 +2,9 @@
 """f-AnoGAN against a recording of the official networks and steps.
 
 They ran in float32, and the encoder's from stored parameters, so float64 is
-compared as closely as float32, no closer. Where Adam's b1 is 0, as officially,
+compared as closely as float32, no closer. Gradients by themselves are compared
+in float64 alone: where the rounding of float32 takes an activation across zero,
+ReLU changes a gradient by more than any rounding. Where Adam's b1 is 0, as officially,
 its first step is the learning rate times the sign of a gradient, however small
 and uncertain this is: some weights pass anywhere within the reach of the steps.
 """
@@ -354,7 +356,7 @@ def near(got, want, reach):
   jax.tree.map(check, got, want)
 
 
-def test_gan(golden, recorded, state_of, pixels, close):
+def test_gan(golden, recorded, state_of, pixels, close, precision):
   loops = numbers(golden, "input/loop")
   critics = range(recorded["critic_iters"])
   detector = jaxad.fanogan(**recorded | {"critic_iters": 1})
@@ -380,17 +382,14 @@ def test_gan(golden, recorded, state_of, pixels, close):
         limit = tolerance.float32 * scale
         np.testing.assert_allclose(got, value.mean(), rtol=0, atol=limit)
       if (loop, c) == (0, 0):
-        want = params_of(golden.group("grad/critic/"), "discriminator")
-        got = layout.first_gradient(
-          state.opt_state, "discriminator", golden.hp("b1")
-        )
-        close(got, want["discriminator"], GRADIENT)
+        if precision == "float64":
+          check_critic_gradient(golden, close, state)
         check_after(golden, close, state, "after_critic1", updates)
       if c == 0 and loop > 0:
         updates["generator"] += 1
         want = golden[f"loss/loop{loop}/gen/gen_cost"]
         close(metrics["generator_loss"], want, STEPS)
-      if c == 0 and loop == 1:
+      if c == 0 and loop == 1 and precision == "float64":
         check_generator_gradient(golden, close, state)
     if f"after_loop{loop + 1}" in groups(golden):
       check_after(golden, close, state, f"after_loop{loop + 1}", updates)
@@ -398,6 +397,12 @@ def test_gan(golden, recorded, state_of, pixels, close):
 
 def groups(golden):
   return {key.split("/")[0] for key in golden}
+
+
+def check_critic_gradient(golden, close, state):
+  want = params_of(golden.group("grad/critic/"), "discriminator")
+  got = layout.first_gradient(state.opt_state, "discriminator", golden.hp("b1"))
+  close(got, want["discriminator"], GRADIENT)
 
 
 def check_generator_gradient(golden, close, state):
@@ -446,13 +451,13 @@ def encoder_step(detector, golden, pixels):
   return run
 
 
-def test_encoder(golden, recorded, trained_gan, pixels, close):
+def test_encoder(golden, recorded, trained_gan, pixels, close, precision):
   detector = jaxad.fanogan(**recorded)
   state = trained_gan(detector)
   run = encoder_step(detector, golden, pixels)
   for k in numbers(golden, "input/enc"):
     tolerance = FORWARD if k == 0 else STEPS
-    if k == 0:
+    if k == 0 and precision == "float64":
       check_encoder_gradient(golden, close, state, run)
     state, metrics = run(state, k)
     for theirs, want in golden.group(f"loss/enc{k}/").items():
@@ -546,3 +551,17 @@ def test_scores(golden, recorded, trained_gan, images, pixels, close):
   want["pixel_residual"] = images(want["pixel_residual"]).mean(-1)
   for name, value in got.items():
     close(value, want[name], STORED)
+
+
+def test_parameter_counts():
+  """The official networks: of 64 pixels, width 64, codes of 128."""
+  detector = jaxad.fanogan()
+  x = {"x": np.zeros((1, 64, 64, 1), np.float32)}
+  state = jax.eval_shape(detector.init, jax.random.key(0), x)
+  count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+  assert {k: count(v) for k, v in state.params.items()} == {
+    "generator": 8539329,
+    "discriminator": 7490689,
+    "encoder": 8531200,
+  }
+  assert count(state.collections) == 8704
