@@ -4,9 +4,10 @@
 They ran in float32, and the encoder's from stored parameters, so float64 is
 compared as closely as float32, no closer. Gradients by themselves are compared
 in float64 alone: where the rounding of float32 takes an activation across zero,
-ReLU changes a gradient by more than any rounding. Where Adam's b1 is 0, as officially,
-its first step is the learning rate times the sign of a gradient, however small
-and uncertain this is: some weights pass anywhere within the reach of the steps.
+ReLU changes a gradient by more than any rounding. Where Adam's b1 is 0, as
+officially, its first step is the learning rate times the sign of a gradient,
+however small and uncertain this is: some weights pass anywhere within the reach
+of the steps.
 """
 
 import functools
