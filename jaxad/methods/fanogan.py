@@ -247,15 +247,15 @@ def fanogan(
 
   # Training of the encoder.
 
-  def differences(state, params, x, z):
-    """[B] mean squared differences, of x and G(z) and of their features."""
-    x_hat = apply_eval(
-      make_generator(x.shape),
-      params["generator"],
-      state.collections["generator"],
-      z,
-    )
-    f, f_hat = (criticize(params, image)[1] for image in (x, x_hat))
+  def generated(state, z, shape):
+    """G(z), by running statistics; shape is that of the images."""
+    params, running = state.params["generator"], state.collections["generator"]
+    return apply_eval(make_generator(shape), params, running, z)
+
+  def compared(state, x, z):
+    """G(z), and how far it and its features are off x: [B] mean squares."""
+    x_hat = generated(state, z, x.shape)
+    f, f_hat = (criticize(state.params, image)[1] for image in (x, x_hat))
     return x_hat, ((x - x_hat) ** 2).mean((1, 2, 3)), ((f - f_hat) ** 2).mean(1)
 
   def draw_for_encoder(key, batch: Batch):
@@ -271,25 +271,16 @@ def fanogan(
     x = training_images(batch, draws)
 
     def loss_fn(params):
-      encode = lambda x: apply_train(encoder, params["encoder"], x)
+      image = generated(state, draws["z"], x.shape) if training == "ziz" else x
+      (z, _), written = apply_train(encoder, params["encoder"], image)
+      z = constrain(z, draws["fresh"])
       if training == "ziz":
-        image = apply_eval(
-          make_generator(x.shape),
-          params["generator"],
-          state.collections["generator"],
-          draws["z"],
-        )
-        (z, _), written = encode(image)
-        z = constrain(z, draws["fresh"])
         loss = ((draws["z"] - z) ** 2).mean()
         return loss, ({"loss": loss}, written)
-      (z, _), written = encode(x)
-      z = constrain(z, draws["fresh"])
-      _, image, feature = differences(state, params, x, z)
+      _, image, feature = compared(state, x, z)
       terms = {"image": image.mean(), "feature": feature.mean()}
-      loss = terms["image"]
-      if training == "izi_f":
-        loss = loss + kappa * terms["feature"]
+      weight = kappa if training == "izi_f" else 0.0
+      loss = terms["image"] + weight * terms["feature"]
       return loss, (terms | {"loss": loss}, written)
 
     params, opt_state, (terms, written) = game.move(
@@ -311,14 +302,12 @@ def fanogan(
     x = standardize(x)
     draw = lambda key: jax.random.normal(key, (2, latent_dim))
     fresh = jax.vmap(draw, out_axes=1)(keys)
+    params, running = state.params["encoder"], state.collections["encoder"]
     encode = lambda x, fresh: constrain(
-      apply_eval(
-        encoder, state.params["encoder"], state.collections["encoder"], x
-      )[0],
-      fresh,
+      apply_eval(encoder, params, running, x)[0], fresh
     )
     z = encode(x, fresh[0])
-    x_hat, image, feature = differences(state, state.params, x, z)
+    x_hat, image, feature = compared(state, x, z)
     parts = {
       "image": image,
       "feature": feature,
