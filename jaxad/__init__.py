@@ -15,6 +15,7 @@ _METHODS = (
   "differnet",
   "dra",
   "egbad",
+  "fanogan",
   "flos",
   "ganomaly",
   "kdad",

@@ -111,7 +111,8 @@ def steps_per_epoch(
   if phase.steps_per_epoch:
     return phase.steps_per_epoch
   first = columns(phase, data, batch_size)[0]
-  return first.whole_batches(drop_remainder)
+  # A batch of an endless stream may be larger than the data.
+  return max(1, first.whole_batches(drop_remainder))
 
 
 class Indices:

@@ -161,6 +161,20 @@ def test_small_searches_run(load):
     program.run()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("workload", "items"), [("F1", 8), ("F2", 4)])
+def test_small_fanogan_runs(load, workload, items):
+  fanogan, harness = load("fanogan"), load("harness")
+  options = harness.Options(small=True, tf32=False, bfloat16=False)
+  makes = [fanogan.make_jaxad]
+  if importlib.util.find_spec("torch") is not None:
+    makes.append(fanogan.make_pytorch)
+  for make in makes:
+    program = make(workload, options)
+    assert program.items == items
+    program.run()
+
+
 # One of the scores, as above. D1's losses are compared below.
 @pytest.mark.whole
 @pytest.mark.parametrize(
@@ -586,3 +600,52 @@ def test_both_sides_of_dra_have_the_same_losses(load):
   )(state, batch, draws)
   losses = model.train_step(*dra.make_inputs(batch, "cpu"))
   np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+# f-AnoGAN, whose recording is of grey images of 64 pixels.
+
+
+def fill_fanogan(network, name, recording):
+  """PyTorch's parameters from "name.Res1.Conv1.Filters" and the like."""
+  import torch
+
+  layers = {"input": "Input", "output": "Output", "norm": "OutputN"}
+  layers |= {"norm1": "BN1", "norm2": "BN2", "conv1": "Conv1"}
+  layers |= {"conv2": "Conv2", "shortcut": "Shortcut"}
+  leaves = {"weight": ("Filters", "W", "gamma", "scale")}
+  leaves |= {"bias": ("Biases", "b", "beta", "offset")}
+  leaves |= {"running_mean": ("moving_mean",)}
+  leaves |= {"running_var": ("moving_variance",)}
+  found = {}
+  for key, value in group(recording, f"param/{name}/").items():
+    layer, _, leaf = key.rpartition("/")
+    key = leaf if "." in leaf else f"{layer}.{leaf}"
+    found[key.removeprefix(f"{name}.")] = value
+  for key, variable in network.state_dict().items():
+    *path, layer, leaf = key.split(".")
+    if leaf == "num_batches_tracked":
+      continue
+    block = f"Res{int(path[1]) + 1}." if path else ""
+    theirs = (f"{block}{layers[layer]}.{name}" for name in leaves[leaf])
+    value = next(found[k] for k in theirs if k in found)
+    if value.ndim == 4:
+      value = value.permute(3, 2, 0, 1)
+    with torch.no_grad():
+      variable.copy_(value.T if value.ndim == 2 else value)
+
+
+def test_fanogan_has_the_official_losses(load, double):
+  official, recording = load("pytorch_fanogan"), load_recording("fanogan")
+  model = official.Fanogan(1, 2, 6, 2)
+  names = ("Generator", "Discriminator", "Encoder")
+  for network, name in zip(model.networks, names, strict=True):
+    fill_fanogan(network, name, recording)
+  draws = group(recording, "input/loop0/critic0/")
+  x = 2 * draws["x_uint8"] / 255 - 1
+  fake = model.generator(draws["z"])
+  np.testing.assert_allclose(
+    fake.detach().flatten(1), recording["out/fake"], rtol=0, atol=1e-5
+  )
+  loss = model.critic_loss(x, fake.detach(), draws["alpha"][:, :, None, None])
+  expected = recording["loss/loop0/critic0/disc_cost"]
+  np.testing.assert_allclose(loss.detach(), expected, rtol=1e-5)

@@ -214,6 +214,26 @@ CASES = {
     seen=True,
     mean=True,
   ),
+  "fanogan": Case(
+    keywords=dict(
+      width=4,
+      latent_dim=8,
+      critic_iters=1,
+      learning_rate=2e-3,
+      learning_rate_enc=2e-3,
+      norm_momentum=0.9,
+    ),
+    wrong=(
+      ("critic_iters", 0, "critic_iters=0.*1 to"),
+      ("training", "zizi", "training='zizi'.*izi_f, izi, ziz"),
+      ("latent", "sigmoid", "latent='sigmoid'.*linear, tanh, .*stoch_clip"),
+      ("encoder_share", 1.0, "encoder_share=1.0.*above 0 to below 1"),
+    ),
+    normal=cropped(stripes, 16),
+    odd=cropped(noise, 16),
+    ratio=2.0,
+    seen=True,
+  ),
   "flos": Case(keywords=LABELLED, wrong=WRONG, ratio=2.0),
   "ganomaly": Case(
     keywords=dict(latent_dim=8, width=8, learning_rate=2e-3),

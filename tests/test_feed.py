@@ -207,6 +207,12 @@ def test_endless_streams_are_permutations_end_to_end():
     np.testing.assert_array_equal(rows[k, 5:], want)
 
 
+def test_an_epoch_has_a_step_where_a_batch_is_longer_than_the_data():
+  phase = phase_of(endless("normal", share=Fraction(5)))
+  for drop_remainder in (False, True):
+    assert feed.steps_per_epoch(phase, ELEVEN, 4, drop_remainder) == 1
+
+
 def test_a_batch_may_be_longer_than_a_permutation():
   found = indices(endless("anomalous"), data=LABELLED, batch_size=8)
   rows = column(batches(found, 3))

@@ -6,6 +6,7 @@ from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
 from jaxad.methods.egbad import egbad
+from jaxad.methods.fanogan import fanogan
 from jaxad.methods.ganomaly import ganomaly
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
@@ -33,6 +34,7 @@ METHODS = {
   "differnet": differnet,
   "dra": dra,
   "egbad": egbad,
+  "fanogan": fanogan,
   "flos": flos,
   "ganomaly": ganomaly,
   "kdad": kdad,
