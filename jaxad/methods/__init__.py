@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+from jaxad.methods.adae import adae
+from jaxad.methods.alocc import alocc
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
@@ -12,6 +14,8 @@ from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 
 METHODS = {
+  "adae": adae,
+  "alocc": alocc,
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,
