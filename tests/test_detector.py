@@ -119,6 +119,37 @@ WRONG = (
 
 
 CASES = {
+  "adae": Case(
+    keywords=dict(
+      latent_dim=8, width=4, lambda_d=0.1, lambda_g=0.1, learning_rate=1e-3
+    ),
+    wrong=(
+      ("score", "l2", "score='l2'.*discriminator, generator"),
+      ("lambda_d", -1.0, "lambda_d=-1.0.*0 to"),
+    ),
+    steps=240,
+    ratio=2.0,
+    seen=True,
+  ),
+  "alocc": Case(
+    keywords=dict(
+      width=4,
+      encoder_width=4,
+      width_d=4,
+      lam=50.0,
+      score="error",
+      learning_rate=1e-3,
+    ),
+    wrong=(
+      ("refine", "l1", "refine='l1'.*mse_clean, released"),
+      ("score", "logit", "score='logit'.*refined, plain, error"),
+      ("noise", "none", "noise='none'.*fresh, fixed"),
+      ("r_steps", 0, "r_steps=0.*1 to 8"),
+    ),
+    steps=100,
+    ratio=2.0,
+    seen=True,
+  ),
   "devnet": Case(
     keywords=LABELLED,
     wrong=(
@@ -582,7 +613,7 @@ def test_wrong_keywords(name, keyword, value, message):
 
 # Images that are no squares.
 
-RECTANGULAR = ("devnet", "differnet", "dra", "flos", "kdad", "saoe")
+RECTANGULAR = ("alocc", "devnet", "differnet", "dra", "flos", "kdad", "saoe")
 
 
 def wide(images):
