@@ -3,7 +3,8 @@
 
     python -m jaxad.run --config adae
 
-trains on nine of the ten embedded `digits` and finds the tenth.
+trains on nine of the ten embedded `digits` and finds the tenth. A thousand
+images of 8 px are told apart by a short code and a calm game.
 
     python -m jaxad.run --config adae:mnist/2 --config.data.root=/path/to/mnist
 
@@ -25,6 +26,8 @@ def get_config(preset=None):
   config.eval.batch_size = 64
   if config.data.name == "digits":
     config.data.image_size = 16
-    config.train.epochs = 40
-    config.detector.learning_rate = 1e-3
+    config.train.epochs = 30
+    config.detector.latent_dim = 6
+    config.detector.lambda_d = config.detector.lambda_g = 0.1
+    config.detector.learning_rate = 2e-3
   return config
