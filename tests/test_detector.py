@@ -1073,3 +1073,23 @@ def test_a_step_of_ganomaly_does_no_more_than_its_losses_need():
   assert step + both - flops(jax.value_and_grad(only_g), params["g"]) > (
     1.05 * needed + adam
   )
+
+
+# ALOCC.
+
+
+def test_noise_is_fresh_or_fixed():
+  x = CASES["alocc"].normal(4, seed=0)
+  for noise, same in (("fresh", False), ("fixed", True)):
+    draw = jaxad.alocc(noise=noise).phases[0].draw
+    a, b = (draw(key, {"x": x})["noise"] for key in KEYS[:2])
+    assert bool((a == b).all()) == same
+    np.testing.assert_allclose(a.std(), 0.155, rtol=0.05)
+
+
+def test_training_ends_when_the_error_is_small():
+  assert jaxad.alocc().phases[0].stop is None
+  stop = jaxad.alocc(rho=0.5).phases[0].stop
+  state = subject_of("alocc").state
+  assert not stop(state)
+  assert stop(state.replace(extras={"error": jnp.float32(0.4)}))

@@ -22,7 +22,7 @@ apart better than D(x). The score is -D(R(x)), a logit.
   noise     drawn anew                     once for each image
   training  ends when |x - R(z)|^2 < rho   has 40 epochs, one chosen by eye
   score     D(R(x))                        D(x)
-  pixels    -                              in [0, 1], below tanh's reach
+  pixels    -                              in [0, 1], half of tanh's range
 
 The default is the paper, with pixels in [-1, 1]; every row is a keyword. In the
 code all norms use the statistics of their batch, in tests too (`official`). We
@@ -197,8 +197,8 @@ def alocc(
     refine: L_ref, "mse_clean" as in the paper or "released", see above.
     lam: its weight; None is 0.4, released 0.2.
     r_steps: steps of R after each step of D.
-    rho: training ends after the epoch whose last mean squared errors of R(z),
-      a running mean, are below this; 0 is never. Pixels are in [-1, 1].
+    rho: training ends after the epoch at whose end the running mean of
+      mean (x - R(z))^2 is below this, of pixels in [-1, 1]; 0 is never.
     noise_std: deviation of the Gaussian noise on pixels in [-1, 1]; what leaves
       that range is clipped.
     noise: "fresh" in every step, or "fixed" for each image.
@@ -243,6 +243,7 @@ def alocc(
     on_real = collections.pop("discriminator")
     collections |= {"on_real": on_real, "on_refined": on_real}
     opt_state = game.init(params)
+    # The running mean that `rho` is compared with; no training starts below.
     error = jnp.ones((), x.dtype)
     return State.new(
       state_key, params, collections, opt_state, plan, error=error
