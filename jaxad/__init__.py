@@ -10,6 +10,8 @@ import importlib
 __version__ = "0.1.0"
 
 _METHODS = (
+  "adae",
+  "alocc",
   "anogan",
   "devnet",
   "differnet",

@@ -164,6 +164,10 @@ class Phase(NamedTuple):
       out.
     multiple: the batch size is a multiple of this, for a step that groups rows.
     scorable: whether the state can be scored before the end of this phase.
+    stop: `state -> bool`, asked at the end of every epoch, for which the host
+      waits: whether the phase ends before its time, by a rule of the method's
+      own. It reads nothing but the state, so that a resumed run ends where it
+      would have. None where there is no rule.
   """
 
   name: str
@@ -178,6 +182,7 @@ class Phase(NamedTuple):
   full_batches: bool = False
   multiple: int = 1
   scorable: bool = True
+  stop: Callable[[State], bool] | None = None
 
   def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
     """One training step: splits the key, draws, steps and counts."""

@@ -276,7 +276,7 @@ def fit(
       if phase.fit is not None:
         rows = feed.one_pass(phase.fit_rows, plan.batch_size, plan.seed)
         state = phase.fit(state, rows)
-      # Steps that a callback cut off count as done.
+      # Steps that a callback or the phase itself cut off count as done.
       at = {"step": plan.ends[k], "phase": k + 1}
       at = {name: np.int32(value) for name, value in at.items()}
       moment.state = jax.device_put(state.replace(**at), whole)
@@ -309,9 +309,19 @@ def _train(feed, moment, callbacks):
 
   moment.settle = settle
   segments = _segments(
-    before, moment.step, plan.ends[k], plan.steps_per_dispatch, callbacks
+    before,
+    moment.step,
+    plan.ends[k],
+    plan.steps_per_dispatch,
+    callbacks,
+    per_epoch if phase.stop else None,
   )
+  done = moment.step - before
+  moment.at_epoch_end = done > 0 and done % per_epoch == 0
   for stack in feed.stacks(indices, segments):
+    # Before the dispatch, so that a restored state is judged too.
+    if phase.stop and moment.at_epoch_end and phase.stop(moment.state):
+      break
     moment.state, metrics = update(moment.state, feed.resident, stack.entry)
     moment.step = before + stack.end
     moment.epoch = plan.epoch(k, moment.step)
@@ -324,17 +334,19 @@ def _train(feed, moment, callbacks):
   settle()
 
 
-def _segments(before, step, end, size, callbacks):
+def _segments(before, step, end, size, callbacks, every=None):
   """(first, end) of each dispatch of a phase, counted from its start `before`.
 
-  Dispatches end at multiples of `size` and where a callback must be called, so
-  they are the same whether or not a run was interrupted. What does not fill a
-  stack goes one by one: another length would compile anew.
+  Dispatches end at multiples of `size`, of `every` and where a callback must be
+  called, so they are the same whether or not a run was interrupted. What does
+  not fill a stack goes one by one: another length would compile anew.
   """
   while step < end:
     stops = [callback.next_stop(step) for callback in callbacks]
-    edge = before + ((step - before) // size + 1) * size
-    edge = min([edge, end, *(stop for stop in stops if stop is not None)])
+    stops += [
+      before + ((step - before) // n + 1) * n for n in (size, every) if n
+    ]
+    edge = min([end, *(stop for stop in stops if stop is not None)])
     n = size if edge - step == size else 1
     while step < edge:
       yield step - before, step - before + n

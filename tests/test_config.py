@@ -130,6 +130,8 @@ def test_base_gives_fresh_fields(config):
 
 # What a file runs on without a preset.
 EMBEDDED = {
+  "adae": "digits/0",
+  "alocc": "digits/1",
   "devnet": "textures",
   "differnet": "textures",
   "dra": "textures",

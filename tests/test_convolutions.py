@@ -28,6 +28,10 @@ TRANSPOSED = [
   (3, 2, 2, 3, 1, 1),
   (3, 2, 2, 2, 3, 0),  # taps leave gaps
   (2, 3, 2, 6, 4, 1),
+  # The output padding of PyTorch; TensorFlow's SAME, to an even and an odd side
+  (4, 5, 3, 3, 2, ((1, 0), (1, 0))),
+  (4, 5, 3, 5, 2, ((1, 2), (2, 2))),
+  (1, 5, 3, 5, 2, ((2, 2), (1, 2))),
 ]
 FEW_PIXELS = [
   (2, 5, 3, 4, 2, 1),
@@ -66,6 +70,13 @@ def arrays(side, channels, features, kernel_size, dtype, seed=0):
   return x.astype(dtype), kernel.astype(dtype)
 
 
+def sides(padding):
+  """((top, bottom), (left, right))."""
+  if isinstance(padding, int):
+    return ((padding, padding), (padding, padding))
+  return padding
+
+
 def by_definition(x, kernel, stride, padding):
   """y[s i + a - p] += x[i] k[a], one tap after the other."""
   n, k = x.shape[1], kernel.shape[0]
@@ -76,7 +87,8 @@ def by_definition(x, kernel, stride, padding):
       rows = slice(a, a + (n - 1) * stride + 1, stride)
       columns = slice(b, b + (n - 1) * stride + 1, stride)
       y[:, rows, columns] += x @ kernel[a, b]
-  return y[:, padding : side - padding, padding : side - padding]
+  (top, bottom), (left, right) = sides(padding)
+  return y[:, top : side - bottom, left : side - right]
 
 
 def both_gradients(fn, x, kernel):
@@ -106,12 +118,12 @@ def test_transposed(shape, dtype):
       kernel,
     )
     # The convolution of the dilated input with the flipped kernel.
-    pad = (kernel_size - 1 - padding,) * 2
+    pads = [[kernel_size - 1 - p for p in side] for side in sides(padding)]
     library = lambda x, k: lax.conv_general_dilated(
       x,
       k[::-1, ::-1],
       (1, 1),
-      (pad, pad),
+      pads,
       lhs_dilation=(stride, stride),
       dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
@@ -125,12 +137,16 @@ def test_transposed(shape, dtype):
 def test_transposed_is_that_of_pytorch(shape):
   torch = pytest.importorskip("torch", reason="needs PyTorch")
   side, channels, features, kernel_size, stride, padding = shape
+  (top, bottom), (left, right) = sides(padding)
+  if top < bottom or left < right:
+    pytest.skip("PyTorch has no such padding")
   x, kernel = arrays(side, channels, features, kernel_size, "float32")
   want = torch.nn.functional.conv_transpose2d(
     torch.from_numpy(x.transpose(0, 3, 1, 2).copy()),
     torch.from_numpy(kernel.transpose(2, 3, 0, 1).copy()),
     stride=stride,
-    padding=padding,
+    padding=(top, left),
+    output_padding=(top - bottom, left - right),
   )
   got = convolve_transposed(x, kernel, stride, padding)
   np.testing.assert_allclose(

@@ -119,6 +119,37 @@ WRONG = (
 
 
 CASES = {
+  "adae": Case(
+    keywords=dict(
+      latent_dim=8, width=4, lambda_d=0.1, lambda_g=0.1, learning_rate=1e-3
+    ),
+    wrong=(
+      ("score", "l2", "score='l2'.*discriminator, generator"),
+      ("lambda_d", -1.0, "lambda_d=-1.0.*0 to"),
+    ),
+    steps=240,
+    ratio=2.0,
+    seen=True,
+  ),
+  "alocc": Case(
+    keywords=dict(
+      width=4,
+      encoder_width=4,
+      width_d=4,
+      lam=50.0,
+      score="error",
+      learning_rate=1e-3,
+    ),
+    wrong=(
+      ("refine", "l1", "refine='l1'.*mse_clean, released"),
+      ("score", "logit", "score='logit'.*refined, plain, error"),
+      ("noise", "none", "noise='none'.*fresh, fixed"),
+      ("r_steps", 0, "r_steps=0.*1 to 8"),
+    ),
+    steps=100,
+    ratio=2.0,
+    seen=True,
+  ),
   "anogan": Case(
     keywords=dict(
       latent_dim=4,
@@ -718,7 +749,7 @@ def test_rows_have_no_map(name):
 
 # Images that are no squares.
 
-RECTANGULAR = ("devnet", "differnet", "dra", "flos", "kdad", "saoe")
+RECTANGULAR = ("alocc", "devnet", "differnet", "dra", "flos", "kdad", "saoe")
 
 
 def wide(images):
@@ -1178,3 +1209,23 @@ def test_a_step_of_ganomaly_does_no_more_than_its_losses_need():
   assert step + both - flops(jax.value_and_grad(only_g), params["g"]) > (
     1.05 * needed + adam
   )
+
+
+# ALOCC.
+
+
+def test_noise_is_fresh_or_fixed():
+  x = CASES["alocc"].normal(4, seed=0)
+  for noise, same in (("fresh", False), ("fixed", True)):
+    draw = jaxad.alocc(noise=noise).phases[0].draw
+    a, b = (draw(key, {"x": x})["noise"] for key in KEYS[:2])
+    assert bool((a == b).all()) == same
+    np.testing.assert_allclose(a.std(), 0.155, rtol=0.05)
+
+
+def test_training_ends_when_the_error_is_small():
+  assert jaxad.alocc().phases[0].stop is None
+  stop = jaxad.alocc(rho=0.5).phases[0].stop
+  state = subject_of("alocc").state
+  assert not stop(state)
+  assert stop(state.replace(extras={"error": jnp.float32(0.4)}))

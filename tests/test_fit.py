@@ -603,6 +603,39 @@ def test_a_callback_ends_a_phase(tmp_path, whole):
   np.testing.assert_allclose(state.extras["mean"], want, rtol=1e-5)
 
 
+def stopping_from(step):
+  """The toy, whose first phase stops at the end of an epoch from there on."""
+  detector = toy()
+  first, second = detector.phases
+  first = first._replace(stop=lambda state: state.step >= step)
+  return detector._replace(phases=(first, second))
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_phase_ends_by_its_own_rule(tmp_path, k):
+  detector = stopping_from(4)
+  state = run(tmp_path, detector, steps_per_dispatch=k)
+  # At the end of the epoch, of three steps, within which the rule holds.
+  steps = [row["step"] for row in rows_of(tmp_path)]
+  first, second = range(1, 7), range(BOUNDARY + 1, STEPS + 1)
+  assert [step for step in steps if step <= BOUNDARY][-1] == first[-1]
+  if k == 1:
+    assert steps == [*first, *second]
+  assert int(state.step) == STEPS and int(state.phase) == 2
+
+
+def test_a_resumed_phase_ends_where_it_would_have(tmp_path):
+  detector = stopping_from(4)
+  (tmp_path / "whole").mkdir()
+  (tmp_path / "cut").mkdir()
+  want = run(tmp_path / "whole", detector)
+  for step in (5, 6):  # within the epoch, and when the rule is to be asked
+    with pytest.raises(callbacks.Interrupted):
+      run(tmp_path / "cut", detector, beside=interrupt_at(step))
+  assert_same(run(tmp_path / "cut", detector), want)
+  assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
+
+
 def test_early_stop_waits_for_its_patience():
   values = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.0])
   call = callbacks.early_stop(lambda state: next(values), patience=2)

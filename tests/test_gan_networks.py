@@ -8,6 +8,9 @@ import pytest
 
 from jaxad.errors import InputError
 from jaxad.layers.images import image_noise, standardize, unit_range
+from jaxad.methods.adae import AutoEncoder
+from jaxad.methods.alocc import Discriminator as AloccDiscriminator
+from jaxad.methods.alocc import Refiner
 from jaxad.methods.ganomaly import Generator
 from jaxad.methods.skip_ganomaly import Discriminator
 from jaxad.networks import ocgan
@@ -49,6 +52,41 @@ def test_ganomaly(side, channels, generator, encoder, decoder, discriminator):
   params, (logit, features) = shapes(Encoder(1, 64), x)
   assert count(params) == discriminator
   assert (logit.shape, features.shape) == ((2, 1), (2, 4, 4, 8 * side))
+
+
+@pytest.mark.parametrize(
+  "size, of_d", [((28, 28), 270_401), ((45, 45), 271_041)]
+)
+def test_alocc(size, of_d):
+  x = jnp.zeros((2, *size, 1))
+  params, refined = shapes(Refiner(16, 16), x)
+  assert count(params) == 373_217 and refined.shape == x.shape
+  params, logit = shapes(AloccDiscriminator(16), x)
+  assert count(params) == of_d and logit.shape == (2,)
+
+
+@pytest.mark.parametrize("size", [(16, 45), (31, 18), (7, 5)])
+def test_a_refined_image_has_the_size_of_the_image(size):
+  x = jnp.zeros((2, *size, 3))
+  assert shapes(Refiner(4, 6), x)[1].shape == x.shape
+
+
+@pytest.mark.parametrize(
+  "side, channels, width, latent_dim, total",
+  [
+    (32, 1, 16, 32, 45_769),
+    (32, 3, 64, 128, 727_011),
+    (32, 1, 64, 128, 725_281),
+  ],
+)
+def test_adae(side, channels, width, latent_dim, total):
+  x = images(side, channels)
+  params, (x_hat, code) = shapes(AutoEncoder(latent_dim, width), x)
+  assert count(params) == total
+  assert x_hat.shape == x.shape and code.shape == (2, latent_dim)
+  for other in (8, 64):
+    x = images(other, channels)
+    assert shapes(AutoEncoder(3, 4), x)[1][0].shape == x.shape
 
 
 def test_extra_layers():

@@ -104,7 +104,7 @@ class DepthwiseConv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-  """Transposed convolution, `torch.nn.ConvTranspose2d` without output padding.
+  """Transposed convolution: what `Conv` does, the other way.
 
   Parameters: `kernel` [k, k, C_in, C_out] and, with `use_bias`, `bias` [C_out].
 
@@ -112,7 +112,8 @@ class ConvTranspose(nn.Module):
     features: number of output channels.
     kernel_size: side k of the square kernel.
     stride: step of the output for one step of the input.
-    padding: pixels cut from all four sides of the output.
+    padding: pixels cut from the sides of the output, see
+      `convolve_transposed`.
     use_bias: whether to add a bias, zero at the start.
     kernel_init: initialiser of the kernel.
   """
@@ -120,13 +121,13 @@ class ConvTranspose(nn.Module):
   features: int
   kernel_size: int
   stride: int = 1
-  padding: int = 0
+  padding: Padding = 0
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
   @nn.compact
   def __call__(self, x):
-    """[B, H, W, C_in] to [B, h, w, features], h = (H - 1) stride - 2 pad + k.
+    """[B, H, W, C_in] to [B, h, w, features], h = (H - 1) stride + k - pads.
 
     The arithmetic is in the dtype of x, the parameters are float32.
 
@@ -200,30 +201,35 @@ def _check_size(x, kernel, padding):
 
 
 def convolve_transposed(
-  x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0
+  x: jax.Array, kernel: jax.Array, stride: int = 1, padding: Padding = 0
 ) -> jax.Array:
   """Adds x[:, i, j] @ kernel[a, b] to y[:, stride i + a - p, stride j + b - p].
 
   This is the gradient of `convolve` by its input, with the kernel's channels
-  exchanged. PyTorch's weights (I, O, H, W) map by `transpose(2, 3, 0, 1)`.
+  exchanged. PyTorch's weights (I, O, H, W) map by `transpose(2, 3, 0, 1)`, and
+  its output padding by 1 is a padding smaller by 1 at the ends. TensorFlow's
+  (H, W, O, I) map by `transpose(0, 1, 3, 2)`, and its SAME is the
+  `same_padding` of the output.
 
   Args:
     x: features, NHWC.
     kernel: [k, k, C_in, C_out].
     stride: step of the output for one step of the input.
-    padding: p, the pixels cut from all four sides of the output.
+    padding: p, the pixels cut from all four sides of the output, or ((top,
+      bottom), (left, right)).
 
   Returns:
-    [B, h, w, C_out], h = (H - 1) stride - 2 p + k.
+    [B, h, w, C_out], h = (H - 1) stride + k - top - bottom.
 
   Raises:
     InputError: nothing is left of the output.
   """
-  size, window = x.shape[1:3], kernel.shape[:2]
-  ends = [
-    stride * (n - 1) + k - padding for n, k in zip(size, window, strict=True)
+  size, window, padding = x.shape[1:3], kernel.shape[:2], _sides(padding)
+  left = [
+    stride * (n - 1) + k - sum(pads)
+    for n, k, pads in zip(size, window, padding, strict=True)
   ]
-  if min(size) < 1 or min(ends) <= padding:
+  if min(size) < 1 or min(left) < 1:
     raise InputError(
       f"transposed convolution: of a feature map of {size[0]}x{size[1]}, a "
       f"{window[0]}x{window[1]} kernel and padding {padding} leave nothing"

@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+from jaxad.methods.adae import adae
+from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
@@ -29,6 +31,8 @@ ROWS = {
 }
 
 METHODS = {
+  "adae": adae,
+  "alocc": alocc,
   "anogan": anogan,
   "devnet": devnet,
   "differnet": differnet,

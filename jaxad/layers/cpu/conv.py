@@ -125,7 +125,10 @@ def convolve(
 
 
 def convolve_transposed(
-  x: jax.Array, kernel: jax.Array, stride: int, padding: int
+  x: jax.Array,
+  kernel: jax.Array,
+  stride: int,
+  padding: tuple[tuple[int, int], tuple[int, int]],
 ) -> jax.Array:
   """See `jaxad.layers.conv.convolve_transposed`; something is left of it."""
   if not concrete(x, kernel) or math.prod(x.shape[1:3]) <= FEW_PIXELS:
@@ -278,15 +281,16 @@ def _folded(x, kernel, stride, padding):
   """A transposed convolution as one product, whose blocks are added up."""
   batch, *size, channels = x.shape
   *window, _, features = kernel.shape
-  ends = [
-    stride * (n - 1) + k - padding for n, k in zip(size, window, strict=True)
+  kept = [
+    slice(before, stride * (n - 1) + k - after)
+    for n, k, (before, after) in zip(size, window, padding, strict=True)
   ]
   y = x.reshape(-1, channels) @ kernel.transpose(2, 0, 1, 3).reshape(
     channels, -1
   )
   if size == [1, 1]:
     y = y.reshape(batch, *window, features)
-    return y[:, padding : ends[0], padding : ends[1]]
+    return y[:, *kept]
   # Every pixel gives taps x taps blocks of stride x stride pixels, the last
   # ones filled up with zeros; blocks of neighbours are added where they meet.
   taps = [-(-k // stride) for k in window]
@@ -308,7 +312,7 @@ def _folded(x, kernel, stride, padding):
   rows, cols = y.shape[1:3]
   y = y.transpose(0, 1, 3, 2, 4, 5)
   y = y.reshape(batch, stride * rows, stride * cols, features)
-  return y[:, padding : ends[0], padding : ends[1]]
+  return y[:, *kept]
 
 
 def _dilated(x, kernel, stride, padding):
@@ -317,7 +321,10 @@ def _dilated(x, kernel, stride, padding):
     x,
     kernel[::-1, ::-1],
     window_strides=(1, 1),
-    padding=[(k - 1 - padding,) * 2 for k in kernel.shape[:2]],
+    padding=[
+      (k - 1 - before, k - 1 - after)
+      for k, (before, after) in zip(kernel.shape[:2], padding, strict=True)
+    ],
     lhs_dilation=(stride, stride),
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
@@ -361,5 +368,5 @@ def _unfolded(x, kernel, stride, padding):
   """`plain`, as what a `_folded` transposes to and is transposed to."""
   size = _size(x, kernel, stride, padding)
   y = jax.ShapeDtypeStruct((len(x), *size, kernel.shape[-1]), x.dtype)
-  folded = lambda y: _folded(y, kernel.swapaxes(2, 3), stride, padding[0][0])
+  folded = lambda y: _folded(y, kernel.swapaxes(2, 3), stride, padding)
   return jax.linear_transpose(folded, y)(x)[0]
