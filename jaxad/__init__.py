@@ -10,6 +10,7 @@ import importlib
 __version__ = "0.1.0"
 
 _METHODS = (
+  "alad",
   "devnet",
   "differnet",
   "dra",

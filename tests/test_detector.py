@@ -30,6 +30,7 @@ from jaxad.methods.differnet import (
   pooled_features,
 )
 from jaxad.methods.ganomaly import Generator
+from jaxad.networks import alad as alad_networks
 from jaxad.networks.dcgan import Encoder
 from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import make_trunk, normalize
@@ -119,6 +120,40 @@ WRONG = (
 
 
 CASES = {
+  "alad": Case(
+    keywords=dict(
+      images=alad_networks.Layers(
+        latent_dim=8,
+        encoder=(4, 8, 8),
+        generator=(8, 8, 4),
+        xz_data=(4, 8, 8),
+        xz_code=(8,),
+        xz_joint=(8,),
+        xx=(4, 8),
+        zz=(8,),
+      ),
+      ema_decay=0.9,
+      learning_rate=2e-3,
+    ),
+    wrong=(
+      (
+        "images",
+        alad_networks.Layers(encoder=(4, 0)),
+        r"images.encoder=\(4, 0\).*1 to",
+      ),
+      (
+        "tables",
+        alad_networks.Layers(xx_dropout=1.0),
+        "tables.xx_dropout=1.0.*below 1",
+      ),
+      ("score", "features", "score='features'.*fm, l1, l2, ch"),
+      ("degree", 0, "degree=0.*1 to"),
+      ("percentile", 101.0, "percentile=101.0.*0 to 100"),
+    ),
+    ratio=2.0,
+    seen=True,
+    mean=True,
+  ),
   "devnet": Case(
     keywords=LABELLED,
     wrong=(
@@ -270,8 +305,11 @@ class Subject:
     """Another batch of the same shapes."""
     x = self.case.normal(4, seed)
     streams = [s for phase in self.trained for s in phase.streams]
-    if all(s.rows == "normal" and s.name == "x" for s in streams):
-      return {"x": x}
+    if all(s.rows == "normal" for s in streams):
+      names = dict.fromkeys(["x", *(s.name for s in streams)])
+      return {
+        name: self.case.normal(4, seed + 10 * k) for k, name in enumerate(names)
+      }
     return {
       "x": np.concatenate([x, self.case.odd(2, seed)]),
       "label": np.int32([0, 0, 0, 0, 1, 1]),

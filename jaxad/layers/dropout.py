@@ -49,7 +49,9 @@ def draw_masks(key: jax.Array, rate: float, network: nn.Module, *args) -> dict:
     the probability 1 - rate.
   """
   init = lambda *args: network.init(jax.random.key(0), *args, train=False)
-  shapes, structure = jax.tree.flatten(jax.eval_shape(init, *args)[DROPOUT])
+  shapes, structure = jax.tree.flatten(
+    jax.eval_shape(init, *args).get(DROPOUT, {})
+  )
   masks = [
     jax.random.bernoulli(k, 1 - rate, leaf.shape)
     for k, leaf in zip(jax.random.split(key, len(shapes)), shapes, strict=True)

@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+from jaxad.methods.alad import alad
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
@@ -12,6 +13,7 @@ from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 
 METHODS = {
+  "alad": alad,
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,
