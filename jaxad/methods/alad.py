@@ -66,7 +66,7 @@ from jaxad.networks.alad import IMAGES, KDD, Layers, make_networks
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import Game, adam_hat
 
-DISCRIMINATORS = ("xz", "xx", "zz")
+DISCRIMINATORS, PLAYERS = ("xz", "xx", "zz"), ("generator", "encoder")
 
 
 @checked
@@ -129,7 +129,7 @@ def alad(
       fit.
   """
   adam = adam_hat(learning_rate, b1, b2, eps, shared_clock)
-  game = Game(**dict.fromkeys(("generator", "encoder", *DISCRIMINATORS), adam))
+  game = Game(**dict.fromkeys(DISCRIMINATORS + PLAYERS, adam))
 
   def layers_of(x):
     return images if x.ndim == 4 else tables
@@ -165,133 +165,144 @@ def alad(
 
   # Training. Norms see the statistics of their batch, and return them.
 
-  def reconstruct(nets, params, x, z):
-    """The pairs of each discriminator, (real, fake), and E's and G's passes."""
-    train = lambda name, v: apply_train(nets[name], params[name], v)
-    (code, _), e_x = train("encoder", x)
-    (fake, _), g_z = train("generator", z)
-    (x_hat, _), g_code = train("generator", code)
-    (z_hat, _), e_fake = train("encoder", fake)
-    pairs = {
-      "xz": ((x, code), (fake, z)),
-      "xx": ((beside(x, x),), (beside(x, x_hat),)),
-      "zz": ((beside(z, z),), (beside(z, z_hat),)),
-    }
-    return pairs, {"encoder": (e_x, e_fake), "generator": (g_z, g_code)}
+  def two_passes(net, params, args, masks=None):
+    """Of arguments [2, B, ...]; norms do not see both at once."""
+    one = lambda args, masks: apply_train(net, params, *args, collections=masks)
+    (out, _), written = jax.vmap(one)(args, masks)
+    return out, [jax.tree.map(lambda v, k=k: v[k], written) for k in (0, 1)]
 
-  def judge(nets, params, name, pairs, masks):
-    """The logits of real and fake by one discriminator, and its passes."""
-    (real, fake), passes = zip(
-      *(
-        apply_train(nets[name], params[name], *pair, collections=mask)
-        for pair, mask in zip(pairs[name], masks[name], strict=True)
-      ),
-      strict=True,
-    )
-    return real[0], fake[0], passes
+  def run(nets, params, u, x, draws):
+    """The logits of the pairs, [2, B, 1] by discriminator: real, then fake.
 
-  def players_loss(nets, params, x, draws):
-    """L_G + L_E without what they count twice, for one gradient of both.
+    All kernels are normalised by the vectors that the run finds.
 
-    G does not see the pair (x, E(x)), nor E the pair (G(z), z), and what they
-    share is there once: G gets the gradient of L_G, E that of L_E.
+    Returns:
+      (logits, what the passes of each network wrote, the next vectors).
     """
-    pairs, passes = reconstruct(nets, params, x, draws["z"])
-    logits = {
-      name: judge(nets, params, name, pairs, draws["masks"])[:2]
-      for name in DISCRIMINATORS
+    params, u = normalized(params, u)
+    generate = lambda z: apply_train(nets["generator"], params["generator"], z)
+    z, passes = draws["z"], {}
+    (fake, _), g_z = generate(z)
+    (code, z_hat), passes["encoder"] = two_passes(
+      nets["encoder"], params["encoder"], (jnp.stack([x, fake]),)
+    )
+    (x_hat, _), g_code = generate(code)
+    passes["generator"] = (g_z, g_code)
+    pairs = {
+      "xz": (jnp.stack([x, fake]), jnp.stack([code, z])),
+      "xx": (jnp.stack([beside(x, x), beside(x, x_hat)]),),
+      "zz": (jnp.stack([beside(z, z), beside(z, z_hat)]),),
     }
-    (encoded, generated), (xx, xx_hat), (zz, zz_hat) = logits.values()
+    logits = {}
+    for name, pair in pairs.items():
+      logits[name], passes[name] = two_passes(
+        nets[name], params[name], pair, draws["masks"][name]
+      )
+    return logits, passes, u
+
+  def discriminators_loss(logits):
+    """L_xz + L_xx + L_zz: each has the gradient of its own term."""
+    terms = {}
+    for name, (real, fake) in logits.items():
+      terms[f"{name}_real"] = binary_cross_entropy(real, 1)
+      terms[f"{name}_fake"] = binary_cross_entropy(fake, 0)
+      terms[name] = terms[f"{name}_real"] + terms[f"{name}_fake"]
+    terms["loss"] = terms["xz"] + terms["xx"] + terms["zz"]
+    return terms["loss"], terms
+
+  def players_loss(logits):
+    """L_G + L_E, what they share taken once: each has its own gradient.
+
+    G has no part in the pair (x, E(x)), nor E in (G(z), z).
+    """
+    encoded, generated = logits["xz"]
     terms = {
-      "g_xz": binary_cross_entropy(generated, 1),
-      "e_xz": binary_cross_entropy(encoded, 0),
-      "cost_x": binary_cross_entropy(xx, 0) + binary_cross_entropy(xx_hat, 1),
-      "cost_z": binary_cross_entropy(zz, 0) + binary_cross_entropy(zz_hat, 1),
+      "generator_xz": binary_cross_entropy(generated, 1),
+      "encoder_xz": binary_cross_entropy(encoded, 0),
     }
-    cost = terms["cost_x"] + (terms["cost_z"] if enable_dzz else 0)
-    terms |= {"g_loss": terms["g_xz"] + cost, "e_loss": terms["e_xz"] + cost}
-    return terms["g_xz"] + terms["e_xz"] + cost, (terms, passes)
+    for name in ("xx", "zz"):
+      real, fake = logits[name]
+      terms[f"cost_{name}"] = binary_cross_entropy(
+        real, 0
+      ) + binary_cross_entropy(fake, 1)
+    cost = terms["cost_xx"] + (terms["cost_zz"] if enable_dzz else 0)
+    terms["generator"] = terms["generator_xz"] + cost
+    terms["encoder"] = terms["encoder_xz"] + cost
+    return terms["generator_xz"] + terms["encoder"], terms
 
   def draw(key, batch: Batch):
-    nets = networks(batch["x"])
+    nets, layers = networks(batch["x"]), layers_of(batch["x"])
     shape = batch["x"].shape
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    layers = layers_of(x)
-    rates = (layers.xz_dropout, layers.xx_dropout, layers.zz_dropout)
-    z = jax.ShapeDtypeStruct((shape[0], layers.latent_dim), jnp.float32)
-    pair = lambda v: jax.eval_shape(beside, v, v)
-    inputs = {"xz": (x, z), "xx": (pair(x),), "zz": (pair(z),)}
+    x, z, xx, zz = (
+      jax.ShapeDtypeStruct(like, jnp.float32)
+      for like in (
+        shape,
+        (shape[0], layers.latent_dim),
+        (shape[0], 2 * shape[1], *shape[2:]),
+        (shape[0], 2 * layers.latent_dim),
+      )
+    )
+    drawn = {
+      "xz": (layers.xz_dropout, nets["xz"], x, z),
+      "xx": (layers.xx_dropout, nets["xx"], xx),
+      "zz": (layers.zz_dropout, nets["zz"], zz),
+    }
 
     def of_run(key):
-      z_key, *keys = jax.random.split(key, 1 + 2 * len(inputs))
+      z_key, *keys = jax.random.split(key, 1 + len(drawn))
       masks = {
-        name: tuple(
-          draw_masks(keys.pop(), rate, nets[name], *inputs[name])
-          for _ in range(2)
+        name: jax.vmap(lambda key, of=of: draw_masks(key, *of))(
+          jax.random.split(key)
         )
-        for name, rate in zip(DISCRIMINATORS, rates, strict=True)
+        for key, (name, of) in zip(keys, drawn.items(), strict=True)
       }
       return {"z": jax.random.normal(z_key, z.shape), "masks": masks}
 
     keys = jax.random.split(key)
-    return {"dis": of_run(keys[0]), "gen": of_run(keys[1])}
+    return {"discriminators": of_run(keys[0]), "players": of_run(keys[1])}
 
-  def step(state: State, batch: Batch, draws):
-    nets = networks(batch["x"])
+  def turn(state: State, movers, loss_of, x, draws):
+    """The movers' update, each by its own loss and all at once."""
+    nets, x = networks(x), prepared(x)
     params, opt_state = state.params, state.opt_state
+
+    def loss_fn(moving):
+      logits, *aux = run(nets, params | moving, state.extras["u"], x, draws)
+      loss, terms = loss_of(logits)
+      return loss, (terms, *aux)
+
+    moving = {name: params[name] for name in movers}
+    grads, (terms, passes, u) = jax.grad(loss_fn, has_aux=True)(moving)
     running = dict(state.collections)
-    average = lambda name, passes: running_average(
-      running[name], *passes, momentum=norm_momentum
-    )
-    metrics = {}
-
-    # The discriminators. All kernels of a run are normalised by the vectors
-    # that it finds.
-    x, u = prepared(batch["x"]), state.extras["u"]
-    fixed, next_u = normalized(params, u)
-    pairs, _ = reconstruct(nets, fixed, x, draws["dis"]["z"])
-    for name in DISCRIMINATORS:
-
-      def d_loss(params, name=name):
-        params, _ = normalized(params, u)
-        real, fake, passes = judge(
-          nets, params, name, pairs, draws["dis"]["masks"]
-        )
-        terms = {
-          f"d_{name}_real": binary_cross_entropy(real, 1),
-          f"d_{name}_fake": binary_cross_entropy(fake, 0),
-        }
-        loss = sum(terms.values())
-        return loss, (terms | {f"d_{name}": loss}, passes)
-
-      params, opt_state, (terms, passes) = game.move(
-        name, d_loss, params, opt_state
-      )
-      running[name] = average(name, passes)
-      metrics |= terms
-    metrics["loss"] = sum(metrics[f"d_{name}"] for name in DISCRIMINATORS)
-
-    # G and E, by a gradient at the same parameters.
-    x, u = prepared(batch["x_again"]), next_u
-
-    def loss_fn(players):
-      every, next_u = normalized(params | players, u)
-      loss, aux = players_loss(nets, every, x, draws["gen"])
-      return loss, (*aux, next_u)
-
-    movers = {name: params[name] for name in ("generator", "encoder")}
-    grads, (terms, passes, u) = jax.grad(loss_fn, has_aux=True)(movers)
     for name in movers:
+      # Each is a move, for a clock that they may share.
       params, opt_state = game.apply({name: grads[name]}, params, opt_state)
-      running[name] = average(name, passes[name])
-    ema = optax.incremental_update(params, state.extras["ema"], 1 - ema_decay)
+      running[name] = running_average(
+        running[name], *passes[name], momentum=norm_momentum
+      )
     state = state.replace(
       params=params,
       opt_state=opt_state,
       collections=running,
-      extras={"ema": ema, "u": u},
+      extras=state.extras | {"u": u},
     )
-    return state, metrics | terms
+    return state, terms
+
+  def step(state: State, batch: Batch, draws):
+    state, d_terms = turn(
+      state,
+      DISCRIMINATORS,
+      discriminators_loss,
+      batch["x"],
+      draws["discriminators"],
+    )
+    state, terms = turn(
+      state, PLAYERS, players_loss, batch["x_again"], draws["players"]
+    )
+    ema = optax.incremental_update(
+      state.params, state.extras["ema"], 1 - ema_decay
+    )
+    return state.replace(extras=state.extras | {"ema": ema}), d_terms | terms
 
   # Scoring.
 

@@ -130,14 +130,19 @@ def first_gradient(opt_state, player, b1):
   return adam_gradient(optax.tree.get(state, "mu")[player], b1)
 
 
+def norm_behind(layer):
+  """The name of the norm behind a convolution or dense layer."""
+  return re.sub("conv|dense", "norm", layer)
+
+
 def pop_biases_before_norms(params):
-  """Takes the biases of convolutions out that a norm follows: {layer: bias}.
+  """Takes the biases of layers out that a norm follows: {layer: bias}.
 
   The norm takes them off again, so they have no gradient but rounding.
   """
   found = {}
   for layer, leaves in params.items():
-    norm = layer.replace("conv", "norm")
+    norm = norm_behind(layer)
     if norm != layer and norm in params and "bias" in leaves:
       found[layer] = leaves.pop("bias")
   return found
@@ -165,7 +170,7 @@ def check_but_biases_before_norms(got, want, close, tolerance, way):
   stats, want_stats = stats["batch_stats"], want_stats["batch_stats"]
   for layer, bias in biases.items():
     np.testing.assert_allclose(bias, want_biases[layer], rtol=0, atol=2 * way)
-    norm = layer.replace("conv", "norm")
+    norm = norm_behind(layer)
     mean, want_mean = (s[norm].pop("mean") for s in (stats, want_stats))
     reach = 2 * way + tolerance.float32 * np.abs(want_mean).max()
     np.testing.assert_allclose(mean, want_mean, rtol=0, atol=reach)
