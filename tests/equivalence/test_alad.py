@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import layout
 import numpy as np
 import pytest
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from recording import ADAM, NORMS, Tolerance
 
 import jaxad
@@ -22,7 +22,8 @@ from jaxad.methods.alad import DISCRIMINATORS, beside
 from jaxad.networks.alad import ARRHYTHMIA, IMAGES, KDD, Layers, make_networks
 from jaxad.networks.variables import apply_eval, apply_train
 
-FORWARD, GRADIENT, STEPS = (Tolerance(rel, rel) for rel in (1e-5, 1e-4, 1e-3))
+FORWARD, STEPS = Tolerance(1e-5, 1e-5), Tolerance(1e-3, 1e-3)
+GRADIENT = 1e-4
 
 KEYWORDS = ADAM | NORMS
 KEYWORDS |= {
@@ -114,15 +115,14 @@ class Places:
     stats = {name: self.read(arrays, name, {}, STATS) for name in SCOPES}
     return {k: {"batch_stats": v} if v else {} for k, v in stats.items()}
 
-  def vectors(self, arrays, leaf="u"):
+  def vectors(self, arrays):
     """Of the spectral norm."""
-    keys = {k: v for k, v in arrays.items() if k.endswith(f"/{leaf}")}
     found = {}
     for name in SCOPES:
-      if u := self.read(keys, name, {leaf: "u"}, {}):
-        found[name] = jax.tree.map(
-          np.ravel,
-          jax.tree.map(lambda v: v["u"], u, is_leaf=lambda v: "u" in v),
+      read = flatten_dict(self.read(arrays, name, {"u": "u"}, {}))
+      if read:
+        found[name] = unflatten_dict(
+          {path[:-1]: u.ravel() for path, u in read.items()}
         )
     return found
 
@@ -249,8 +249,8 @@ def recorded(request, load_golden, precision):
   return Recorded(load_golden("alad"), request.param, precision)
 
 
-def forward(recorded, params, x, z, run):
-  """What the recording has of a forward pass; `run(name, params, pass, *v)`."""
+def forward(params, x, z, run):
+  """What a recording has of it; `run(name, params, number of the pass, *v)`."""
   of = lambda name, which, *v: run(name, params[name], which, *v)
   code, fake = of("encoder", 0, x)[0], of("generator", 0, z)[0]
   x_hat, z_hat = of("generator", 1, code)[0], of("encoder", 1, fake)[0]
@@ -289,41 +289,41 @@ def test_forward(recorded, close, mode):
 
   @jax.jit
   def outputs(params, x, z):
-    params, _ = recorded.normalized(params, recorded.u)
-    return forward(recorded, params, x, z, run)
+    new, _ = recorded.normalized(params, recorded.u)
+    norm = lambda params: jax.tree.map(jnp.linalg.norm, params)
+    sigma = jax.tree.map(jnp.divide, norm(params), norm(new))
+    return forward(new, x, z, run), sigma
 
   x, z = (recorded.arrays[f"input/{at}/{name}"] for name in "xz")
-  got = outputs(recorded.params, x, z)
-  for name, want in recorded.group(f"out/{mode}/").items():
+  got, sigma = outputs(recorded.params, x, z)
+  arrays = recorded.group(f"out/{mode}/")
+  for name, want in arrays.items():
     if not name.startswith("sigma/"):
       close(got[name].reshape(want.shape), want, FORWARD)
-
-
-def test_singular_values(recorded, close):
-  arrays = recorded.group("out/eval/sigma/")
-  sigma = recorded.places.vectors({f"{k}/u": v for k, v in arrays.items()})
-  new, _ = recorded.normalized(recorded.params, recorded.u)
-  norm = lambda params: jax.tree.map(jnp.linalg.norm, params)
-  ratio = jax.tree.map(jnp.divide, norm(recorded.params), norm(new))
-  flat = lambda tree: {
-    jax.tree_util.keystr(path): np.ravel(leaf)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
-  got = flat(ratio)
-  for path, want in flat(sigma).items():
-    close(got[f"{path}['kernel']"], want, FORWARD)
+  for name in SCOPES:
+    want = {
+      f"{key.removeprefix('sigma/')}/kernel": np.reshape(value, (1, 1))
+      for key, value in arrays.items()
+      if key.startswith("sigma/")
+    }
+    want = flatten_dict(recorded.places.read(want, name, LAYER, NORM))
+    found = flatten_dict(sigma[name])
+    for path, value in want.items():
+      close(found[path], value.ravel()[0], FORWARD)
 
 
 @pytest.mark.parametrize("after", ["after3", "after3_sep"])
-def test_three_steps(recorded, close, after):
+def test_three_steps(recorded, close, precision, after):
   shared = after == "after3"
+  if not shared and precision == "float64":
+    pytest.skip("what a clock counts has no precision; a step takes long")
   if shared and recorded.hp("adam_calls") != 5:
     pytest.skip("another shared clock than that of five players")
   want = {3: recorded.group(f"{after}/")}
   history = recorded.trained(shared_clock=shared)
   if shared:
     want[1] = recorded.group("after1/")
-    check_gradients(recorded, close, history[0][0])
+    check_gradients(recorded, history[0][0])
     for k, (_, metrics) in enumerate(history):
       for theirs, loss in recorded.group(f"loss/step{k}/").items():
         term = TERMS[theirs.split("/")[-1]]
@@ -355,7 +355,7 @@ def check(recorded, close, k, got, want):
       close(of[0][0], of[1][0], STEPS)
 
 
-def check_gradients(recorded, close, state):
+def check_gradients(recorded, state):
   """Of every player, in the first step."""
   for name, group in GROUPS.items():
     arrays = recorded.group(f"grad/{group}/")
@@ -364,7 +364,14 @@ def check_gradients(recorded, close, state):
     # Zero but for rounding.
     for params in (got, want):
       layout.pop_biases_before_norms(params)
-    close(got, want, GRADIENT, together=True)
+    got, want = flatten_dict(got), flatten_dict(want)
+    # What cancels out is not known better than to the rounding of the largest.
+    floor = np.finfo(np.float32).eps * max(
+      np.abs(w).max() for w in want.values()
+    )
+    for path, w in want.items():
+      atol = max(GRADIENT * np.abs(w).max(), floor)
+      np.testing.assert_allclose(got[path], w, rtol=0, atol=atol)
 
 
 def test_scores(recorded, close):
