@@ -26,6 +26,7 @@ image AUROC is 0.990 for bottle and 0.949 on average over MVTec AD, and 0.977 on
 """
 
 from jaxad import config as configs
+from jaxad.data import TABLES
 from jaxad.networks.trunk import is_at_hand
 
 TRUNK = "efficientnet_lite0"
@@ -38,6 +39,9 @@ def get_config(preset=None):
     return embedded(config)
   if config.data.name == "folder":
     return photographs(config)
+  if config.data.name in TABLES:
+    config.train.epochs = 100
+    return config
   config.eval.batch_size = 1
   config.data.image_size = 448
   config.train.epochs = 192

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxad import trained
+from jaxad import data, trained
 from jaxad.callbacks import EveryEpochs
 from jaxad.config import HOLDOUT, build_detector, detector_without_weights
 from jaxad.data import one_class
@@ -20,6 +20,7 @@ from jaxad.data.sources import size_of
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
+from jaxad.methods import ROWS
 from jaxad.networks.trunk import TRUNKS, weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
@@ -122,6 +123,13 @@ def check_size(config) -> None:
   Raises:
     InputError: it does not.
   """
+  if config.data.name in data.TABLES:
+    if config.method not in ROWS:
+      raise InputError(
+        f"config.data.name={config.data.name}: rows of a table, and "
+        f"{config.method} takes images; of rows learn {', '.join(ROWS)}."
+      )
+    return
   published = one_class.SETS.get(config.data.name)
   channels = config.data.channels or (published.shape[2] if published else 3)
   with under("config.data"):
@@ -210,16 +218,17 @@ def announce(
   train, test = images.data.train.label, images.data.test.label
   anomalous, labelled = int(test.sum()), int((train == 1).sum())
   held_out = len(images.normal.label) if images.held_out else 0
+  noun = images.normal.noun
   lines = [
     f"{config.method} on {name}, {device()}, {size:,} parameters",
-    f"{len(train)} training images"
+    f"{len(train)} training {noun}"
     + (f" ({labelled} of them labelled anomalies), " if labelled else ", ")
     + f"{held_out} held out, {len(test) - anomalous} normal and {anomalous} "
-    "anomalous test images",
+    f"anomalous test {noun}",
     f"writing to {workdir}",
   ]
   # Where a trunk is fine-tuned, its weights are a group of their own.
-  if config.detector.get("weights") == "random":
+  if config.detector.get("weights") == "random" and noun == "images":
     lines.append(
       "NOTE: the frozen trunk has random weights, which detects far less than "
       f"a pretrained one; remedy: {_remedy(config.detector.trunk)}, or the "

@@ -21,8 +21,15 @@ from ml_collections import ConfigDict
 from jaxad import data, fields
 from jaxad.detector import Detector
 from jaxad.errors import InputError, under
-from jaxad.fields import Count, CountOrZero, Range, Seed, Steps
-from jaxad.methods import METHODS
+from jaxad.fields import (
+  Count,
+  CountOrZero,
+  ProperShare,
+  Range,
+  Seed,
+  Steps,
+)
+from jaxad.methods import METHODS, ROWS
 
 Holdout = Annotated[float, Range(0, 0.99)]
 
@@ -77,6 +84,9 @@ class Eval(NamedTuple):
       `jaxad.evaluation.thresholds`.
     threshold_value: number of the rule; None is its default.
     threshold_images: how many they are at most, where none were held out.
+    contamination: share of the test that is called anomalous for further
+      figures, those of the highest scores, as papers on tables have it; None
+      for none.
     maps: pixel maps of "all" test images if there are masks to compare with, of
       those on the "sheet" of the report, or "none".
     nearest_neighbour: also score cached features by their distance to those of
@@ -91,6 +101,7 @@ class Eval(NamedTuple):
   threshold: Literal["quantile", "max", "sigma", "kde"] = "kde"
   threshold_value: Annotated[float, Range(0, 1000)] | None = None
   threshold_images: Count = 200
+  contamination: ProperShare | None = None
   maps: Literal["all", "sheet", "none"] = "all"
   nearest_neighbour: bool = False
 
@@ -171,6 +182,9 @@ def base(
   config = ConfigDict(defaults(schema(method)), type_safe=False)
   config.data.name, _, subset = (preset or default).partition("/")
   config.data.subset = subset or None
+  if config.data.name in data.TABLES:
+    config.detector.update(ROWS.get(method, {}))
+    config.eval.batch_size = 1024
   return config.lock()
 
 
@@ -235,6 +249,13 @@ def _check(node, known, where):
       _check(node[name], field, full)
     else:
       fields.check(full, node[name], field.kind)
+
+
+def data_arguments(config: ConfigDict) -> dict[str, Any]:
+  """The keywords of `data.load` that a configuration holds."""
+  keywords = _arguments(data.load, config.data)
+  del keywords["holdout"]
+  return keywords
 
 
 def build_detector(config: ConfigDict) -> Detector:

@@ -90,16 +90,16 @@ def compare(
   if len(normal_score) < FEWEST:
     said.append(
       f"nobody watches for drift: the run held out {len(normal_score)} normal "
-      f"images, and {FEWEST} are the fewest to compare with."
+      f"examples, and {FEWEST} are the fewest to compare with."
     )
   share = float((score > threshold).mean()) if len(score) else 0.0
   if len(score) >= _SOME and share > _MANY:
     said.append(
-      f"{share:.0%} of the images are called anomalous; if most of them are "
-      "good, they are not like those of the training."
+      f"{share:.0%} are called anomalous; if most of them are good, they are "
+      "not like what the run was trained on."
     )
   remedies = {
-    "score": "the normal images have changed: look at some, and train again.",
+    "score": "what is normal has changed: look at some, and train again.",
     "brightness": "check exposure, light and camera, or train again with such "
     "images.",
   }

@@ -134,10 +134,9 @@ def _programs(run):
       f"{run.method}: the method ends its scores on the host, where no "
       "exported program runs."
     )
-  score = {
-    "scores": run.detector.score,
-    "maps": run.detector.localize or run.detector.score,
-  }
+  score = {"scores": run.detector.score}
+  if len(run.shape) > 1:
+    score["maps"] = run.detector.localize or run.detector.score
   found = {}
   for kind, fn in score.items():
     arrays = trained.arrays_of(run.state)

@@ -9,12 +9,13 @@ import collections
 import itertools
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxad.columns import Columns
 from jaxad.errors import InputError
 from jaxad.fields import Count, check
 from jaxad.preprocess import Preprocess
@@ -64,21 +65,22 @@ class ImageScorer(abc.ABC):
   What may be scored: an array [N, h, w, C] or [N, h, w]; an iterable of images
   [h, w] or [h, w, C] of any sizes, of such arrays, or of paths of image files,
   which may be a generator: no more than a few batches are held at a time. See
-  `Preprocess.views` for dtypes and channels. Rows [N, D], where the detector
-  was trained on rows of features.
+  `Preprocess.views` for dtypes and channels. Where the detector was trained on
+  rows: rows [N, D], or dicts by column, see `Columns.views`.
 
   What is drawn for an image comes from its id alone, by default its number. Its
   score does not depend on the other images, to rounding.
 
   Attributes:
-    preprocess: from images to what the detector sees; None for rows.
+    preprocess: from images, or rows of a table, to what the detector sees; None
+      for rows of features.
     threshold: a score above it is called anomalous.
     batch_size: how many are scored at once where nothing else is said.
     shape: of what the detector sees, [H, W, C] or [D].
     dtype: of it.
   """
 
-  preprocess: Preprocess | None
+  preprocess: Preprocess | Columns | None
   threshold: float
   batch_size: int
   shape: tuple[int, ...]
@@ -112,6 +114,8 @@ class ImageScorer(abc.ABC):
     """
     batch_size = self.batch_size if batch_size is None else batch_size
     check("batch_size", batch_size, Count)
+    if with_maps and len(self.shape) == 1:
+      raise InputError("with_maps: rows have none.")
     seen = collections.deque()
     views = self._views(images, ids, seen)
     batches = _batches(views, self._rounded(batch_size))
@@ -168,7 +172,7 @@ class ImageScorer(abc.ABC):
   def _views(self, images, ids, seen):
     """(view, checksum) of all images; what is known of those goes to `seen`."""
     names = map(str, itertools.count()) if ids is None else iter(ids)
-    for image in _each(images, self.preprocess is None):
+    for image in _each(images, len(self.shape) == 1):
       name = next(names, None)
       if name is None:
         raise InputError("ids: fewer than images.")
@@ -256,6 +260,9 @@ def _each(images, rows):
   for image in images:
     if isinstance(image, str | os.PathLike):
       yield _read(image)
+      continue
+    if isinstance(image, Mapping):
+      yield image
       continue
     image = np.asarray(image)
     if image.ndim == (2 if rows else 4):

@@ -3,6 +3,7 @@
 
     python -m jaxad.predict --run runs/bottle --images new/
     python -m jaxad.predict --run runs/bottle --images "line1/*.png" --maps
+    python -m jaxad.predict --run runs/pumps --table today.csv
     find . -name "*.jpg" | python -m jaxad.predict --run runs/bottle --images -
 
 Writes `scores.csv` and `scores.json` into `--output`. A call that was stopped
@@ -20,11 +21,13 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxad import cli, drift, trained
+from jaxad.columns import Columns
 from jaxad.data.decode import decode
 from jaxad.data.parallel import in_parallel
 from jaxad.errors import InputError
 from jaxad.evaluation.thresholds import DEFAULTS, threshold
 from jaxad.inputs import find_images
+from jaxad.predict_rows import predict_rows
 from jaxad.predictions import (
   MAPS,
   Predictions,
@@ -62,11 +65,13 @@ def _command(argv):
   parser = cli.parser_of_run("predict", "Score new images with a trained run.")
   parser.add_argument(
     "--images",
+    "--table",
     required=True,
     nargs="+",
     metavar="PATH",
     help="folders (with all folders in them), files, patterns, a .csv file "
-    "with a column path, or - for a list on standard input",
+    "with a column path, or - for a list on standard input; for a run on a "
+    "table, another table with its columns",
   )
   parser.add_argument(
     "--output",
@@ -89,21 +94,41 @@ def _command(argv):
   )
   args = parser.parse_args(argv)
   run = trained.load(args.run)
-  if run.preprocess is None:
+  output = args.output or args.run / "predictions"
+  limit = _threshold(run, args.threshold)
+  if isinstance(run.preprocess, Columns):
+    summary = predict_rows(
+      run,
+      _table(args),
+      output,
+      threshold=limit,
+      batch_size=args.batch_size,
+    )
+  elif run.preprocess is None:
     raise InputError(f"--run {args.run}: it was not trained on images.")
-  paths = find_images(args.images, sys.stdin.buffer)
-  summary = predict(
-    run,
-    paths,
-    args.output or args.run / "predictions",
-    threshold=_threshold(run, args.threshold),
-    with_maps=args.maps,
-    batch_size=args.batch_size,
-  )
+  else:
+    summary = predict(
+      run,
+      find_images(args.images, sys.stdin.buffer),
+      output,
+      threshold=limit,
+      with_maps=args.maps,
+      batch_size=args.batch_size,
+    )
   print(_told(summary))
   for line in summary["warnings"]:
     print(f"WARNING: {line}", file=sys.stderr)
   return summary["n_errors"]
+
+
+def _table(args):
+  """The one table of the command line."""
+  if len(args.images) > 1 or args.maps:
+    raise InputError(
+      f"--run {args.run}: it was trained on a table; give one with --table, "
+      "and no --maps."
+    )
+  return pathlib.Path(args.images[0])
 
 
 def _threshold(run, text):
@@ -266,8 +291,9 @@ def _summary(run, found, paths, limit):
 
 
 def _told(summary):
-  n, errors = summary["n_images"], summary["n_errors"]
-  said = f"{summary['n_anomalous']} of {n - errors} images are anomalous"
+  noun = "images" if "n_images" in summary else "rows"
+  n, errors = summary[f"n_{noun}"], summary["n_errors"]
+  said = f"{summary['n_anomalous']} of {n - errors} {noun} are anomalous"
   if errors:
     said += f"; {errors} could not be read"
   return f"{said}; {summary['output']}/scores.csv"

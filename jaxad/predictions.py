@@ -11,6 +11,7 @@ Rows are appended as they come, so a process that is killed loses nothing but a
 last, torn row; the next one goes on behind it.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -64,37 +65,18 @@ class Predictions:
     self.columns = ("path", "score", "predicted", "brightness")
     self.columns += (*(f"part_{name}" for name in parts), "map")
     self.columns += ("bytes", "modified", "error")
-    self._lock = filelock.FileLock(folder / LOCK, timeout=0)
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-      new = not (folder / LOCK).exists()
-      self._lock.acquire()
-    except filelock.Timeout as error:
-      raise InputError(
-        f"--output {folder}: another process writes into it; wait for its end, "
-        "or choose another folder."
-      ) from error
-    except OSError as error:
-      raise InputError(
-        f"--output {folder} cannot be written to: {error.strerror}; choose "
-        "another folder."
-      ) from error
-    try:
-      before = self._check_run()
+    with contextlib.ExitStack() as stack:
+      before = stack.enter_context(held(folder, run))
       self._resume(set(paths), before, with_maps)
       self.todo = [path for path in paths if path not in self._done]
-    except BaseException:
-      self._lock.release()
-      if new:  # in a folder of something else
-        (folder / LOCK).unlink(missing_ok=True)
-      raise
+      self._held = stack.pop_all()
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
     self._file.close()
-    self._lock.release()
+    self._held.close()
 
   def append(self, rows: Sequence[Mapping]) -> None:
     """Writes rows, by column, and hands them to the system."""
@@ -112,36 +94,13 @@ class Predictions:
 
   def write_summary(self, summary: Mapping) -> None:
     """Writes `scores.json`: the run, the threshold, and more."""
-    known = {"run": self._run, "threshold": self._threshold}
-    tables.write_json(self.path / SUMMARY, {**known, **summary})
-
-  def _check_run(self):
-    """The threshold of the rows that are there, or None."""
-    others = {p.name for p in self.path.iterdir()} - {LOCK, MAPS}
-    # What was being written when a process was killed.
-    others = {name for name in others if not name.endswith(".tmp")}
-    if not others:
-      self.write_summary({})
-      return None
-    try:
-      found = json.loads((self.path / SUMMARY).read_text())
-      theirs, limit = found["run"], float(found["threshold"]["value"])
-    except (OSError, ValueError, TypeError, LookupError) as error:
-      raise InputError(
-        f"--output {self.path} is not empty, and holds no predictions that "
-        "could be continued; choose another folder."
-      ) from error
-    if theirs != self._run:
-      raise InputError(
-        f"--output {self.path} holds predictions of another run; choose "
-        "another folder."
-      )
-    return limit
+    write_summary(self.path, self._run, self._threshold, summary)
 
   def _resume(self, paths, before, with_maps):
     """Opens the table behind its last whole row."""
     path, limit = self.path / TABLE, self._threshold["value"]
     if not path.exists():
+      self.write_summary({})
       self._write_rows([])
     self._done, kept = set(), True
     with path.open("rb") as file:
@@ -166,6 +125,73 @@ class Predictions:
       writer = csv.DictWriter(file, self.columns)
       writer.writeheader()
       writer.writerows(rows)
+
+
+@contextlib.contextmanager
+def held(folder: pathlib.Path, run: str) -> Iterator[float | None]:
+  """Holds a folder of predictions against other processes.
+
+  Yields:
+    The threshold of the predictions that are there, or None.
+
+  Raises:
+    InputError: it holds something else, or another process writes into it.
+  """
+  lock = filelock.FileLock(folder / LOCK, timeout=0)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    new = not (folder / LOCK).exists()
+    lock.acquire()
+  except filelock.Timeout as error:
+    raise InputError(
+      f"--output {folder}: another process writes into it; wait for its end, "
+      "or choose another folder."
+    ) from error
+  except OSError as error:
+    raise InputError(
+      f"--output {folder} cannot be written to: {error.strerror}; choose "
+      "another folder."
+    ) from error
+  try:
+    try:
+      before = _threshold_of(folder, run)
+    except InputError:
+      if new:  # in a folder of something else
+        (folder / LOCK).unlink(missing_ok=True)
+      raise
+    yield before
+  finally:
+    lock.release()
+
+
+def _threshold_of(folder, run):
+  others = {p.name for p in folder.iterdir()} - {LOCK, MAPS}
+  # What was being written when a process was killed.
+  others = {name for name in others if not name.endswith(".tmp")}
+  if not others:
+    return None
+  try:
+    found = json.loads((folder / SUMMARY).read_text())
+    theirs, limit = found["run"], float(found["threshold"]["value"])
+  except (OSError, ValueError, TypeError, LookupError) as error:
+    raise InputError(
+      f"--output {folder} is not empty, and holds no predictions that could be "
+      "continued; choose another folder."
+    ) from error
+  if theirs != run:
+    raise InputError(
+      f"--output {folder} holds predictions of another run; choose another "
+      "folder."
+    )
+  return limit
+
+
+def write_summary(
+  folder: pathlib.Path, run: str, threshold: Mapping, summary: Mapping
+) -> None:
+  """Writes `scores.json`: the run, the threshold, and more."""
+  known = {"run": run, "threshold": threshold}
+  tables.write_json(folder / SUMMARY, {**known, **summary})
 
 
 def state_of(path: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
+from jaxad.columns import Columns
 from jaxad.errors import InputError
 from jaxad.fields import Count, Range, check
 from jaxad.resize import resized
@@ -204,6 +205,18 @@ class Preprocess:
       raise InputError(f"preprocess: expected {', '.join(sorted(known))}.")
     plain = lambda v: tuple(v) if isinstance(v, list) else v
     return cls(**{name: plain(value) for name, value in values.items()})
+
+
+def preprocessing(values: Mapping | None) -> Preprocess | Columns | None:
+  """The inverse of `to_json`: of images, of a table, or of neither.
+
+  Raises:
+    InputError: as `from_json`.
+  """
+  if values is None:
+    return None
+  of_table = isinstance(values, Mapping) and "names" in values
+  return (Columns if of_table else Preprocess).from_json(values)
 
 
 def to_levels(x: np.ndarray, levels: tuple[float, float]) -> np.ndarray:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxad import callbacks, checks, data, features, splits, trained
+from jaxad import config as configs
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.fingerprint import rows
 from jaxad.errors import InputError, under
@@ -72,10 +73,12 @@ def run(
 def read(config, detector) -> splits.Splits:
   """The data of a run; they do not depend on the run's seed."""
   checks.check_size(config)
-  fields = config.data.to_dict()
   with under("config.data"):
     return splits.load(
-      fields, fields.pop("holdout"), config.eval.threshold_images, detector
+      configs.data_arguments(config),
+      config.data.holdout,
+      config.eval.threshold_images,
+      detector,
     )
 
 
@@ -172,17 +175,19 @@ def _run(config, detector, folder, images):
     (inputs.data.train.x, inputs.data.test.x)
     if config.eval.nearest_neighbour
     else None,
+    config.eval.contamination,
   )
   for evaluate in (*evaluators.ALWAYS, evaluators.neighbour_figures):
     results |= evaluate(found)
   if official is not None:
     results |= official.figures(last, workdir)
+  noun = images.normal.noun
   maps_of = lambda shown: scorer.scores(state, shown, with_maps=True).map
-  if config.eval.maps == "none":
+  if config.eval.maps == "none" or noun == "rows":
     maps_of = lambda _: None
   write_pictures(workdir, found, maps_of)
   first = np.arange(len(normal_scores))[:SHEET_IMAGES]
-  source = "held-out images" if images.held_out else "training images"
+  source = f"{'held-out' if images.held_out else 'training'} {noun}"
   # A threshold that was set since stays when a finished run is resumed.
   if not (workdir / trained.DESCRIPTION).exists():
     trained.save(
@@ -312,13 +317,13 @@ def _rejections(results):
 FEW_HELD_OUT = 20
 
 UNCERTAIN = (
-  f"NOTE: with fewer than {FEW_HELD_OUT} held-out images that rate is "
-  "uncertain; more normal images or a higher --config.data.holdout narrow it."
+  f"NOTE: with fewer than {FEW_HELD_OUT} held out that rate is uncertain; more "
+  "normal examples or a higher --config.data.holdout narrow it."
 )
 
 TRAINING_THRESHOLD = (
-  "NOTE: the threshold comes from training images, so how many good parts it "
-  "rejects is not known; hold some out with --config.data.holdout."
+  "NOTE: the threshold comes from what was trained on, so how many good parts "
+  "it rejects is not known; hold some out with --config.data.holdout."
 )
 
 BEST_ON_TEST = (

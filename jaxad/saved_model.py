@@ -60,13 +60,15 @@ def _write(run, folder):
   from jax.experimental import jax2tf  # imports it too, but not quietly
 
   key = jax.random.fold_in(run.key, SCORING)
-  score = run.detector.localize or run.detector.score
+  of_images = len(run.shape) > 1
+  score = of_images and run.detector.localize or run.detector.score
   arrays = trained.arrays_of(run.state)
 
   def program(arrays, x, names):
     state = trained.with_arrays(run.state, arrays)
     scores = score(state, x, example_keys(key, names))
-    return {"image": scores.image, "map": scores.map}
+    maps = {"map": scores.map} if of_images else {}
+    return {"image": scores.image} | maps
 
   with run.precision():
     convert = jax2tf.convert(
@@ -96,7 +98,9 @@ def _check(run, folder):
   rng = np.random.default_rng(0)
   loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
   for size in _SIZES:
-    x = rng.integers(0, 256, (size, *run.shape), np.uint8)
+    # Bytes of images, or rows as they are after scaling.
+    x = rng.integers(0, 256, (size, *run.shape)).astype(run.dtype)
+    x = x if run.dtype == np.uint8 else x / 128 - 1
     names = np.uint32([checksum(str(k)) for k in range(size)])
     try:
       found = loaded(images=tf.constant(x), ids=tf.constant(names))
@@ -106,7 +110,8 @@ def _check(run, folder):
         f"{run.method} as jax {jax.__version__} writes it "
         f"({_reason(error)}); leave --format out."
       ) from error
-    want = run.score(x)
+    with run.precision():
+      want = run.scorer.dispatch(run.state, x, names, False)
     if not np.allclose(found["image"], want.image, rtol=_TOLERANCE):
       raise InputError(
         f"--format saved_model: TensorFlow {tf.__version__} gives other scores "

@@ -23,7 +23,7 @@ import jaxad
 from jaxad import tensor_file
 from jaxad.errors import InputError
 from jaxad.image_scorer import ImageScorer
-from jaxad.preprocess import Preprocess
+from jaxad.preprocess import preprocessing
 
 # Of the file: its format, the keys of its metadata, and in front of the name of
 # a program; the inputs of a program that are no weights.
@@ -49,8 +49,7 @@ class Scorer(ImageScorer):
     self.path, self.metadata = path, metadata
     self.shape = tuple(metadata["example"]["shape"])
     self.dtype = np.dtype(metadata["example"]["dtype"])
-    plain = metadata["preprocess"]
-    self.preprocess = None if plain is None else Preprocess.from_json(plain)
+    self.preprocess = preprocessing(metadata["preprocess"])
     self.threshold = metadata["threshold"]["value"]
     self.batch_size = metadata["batch_size"]
     self._arrays = arrays

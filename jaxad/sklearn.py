@@ -34,12 +34,8 @@ from jaxad.evaluation.thresholds import threshold
 from jaxad.feed import as_dataset
 from jaxad.fields import Count, Range, check
 from jaxad.loop import fit, make_plan
-from jaxad.methods import METHODS
+from jaxad.methods import METHODS, ROWS
 from jaxad.tensor_file import sha256
-
-# Methods that take tables, and their defaults there: a flow for images is too
-# wide for a few columns, and its score leaves the volume out of the density.
-_OF_TABLES = {"differnet": {"n_blocks": 4, "hidden": 64, "score": "nll"}}
 
 # Deviations at which the columns of a table are cut; float32 holds no squares
 # of what may lie beyond.
@@ -208,13 +204,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
       one_of("keyword", name, known)
 
   def _defaults_of_tables(self):
-    if self.method not in _OF_TABLES:
+    if self.method not in ROWS:
       raise InputError(
         f"method={self.method!r}: it takes images; give X as [n, H, W, C], or "
         "say image_shape=(H, W, C).",
         "method",
       )
-    return _OF_TABLES[self.method]
+    return ROWS[self.method]
 
   def _checked(self, X, shape, **how):
     """[n, n_features_in_], float64 of a table; pixels are uint8 or float32."""

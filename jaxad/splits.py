@@ -7,7 +7,9 @@ import sys
 import numpy as np
 
 from jaxad import data
+from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
+from jaxad.data.tables import scaled
 from jaxad.detector import Detector
 from jaxad.errors import InputError
 from jaxad.seeding import generator
@@ -125,8 +127,13 @@ def held_out(found: Dataset, holdout: float, seed: int) -> Splits:
 
 def _splits(found, train, normal, held_out):
   """What is trained on are tiles, where there are any, and not images."""
-  outliers = found.outliers
+  outliers, test, columns = found.outliers, found.test, found.preprocess
+  if isinstance(columns, Columns):
+    columns, (train, test, normal) = scaled(columns, train, test, normal)
   found = found._replace(
-    train=train.flat(), outliers=outliers and outliers.flat()
+    train=train.flat(),
+    test=test,
+    outliers=outliers and outliers.flat(),
+    preprocess=columns,
   )
   return Splits(found, normal, held_out)

@@ -11,6 +11,7 @@ the weights file of the trunk is needed again.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
@@ -24,6 +25,7 @@ import numpy as np
 import jaxad
 from jaxad import config as configs
 from jaxad import data, distributed, tensor_file
+from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Detector, State
 from jaxad.errors import InputError
@@ -32,7 +34,7 @@ from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer
 from jaxad.image_scorer import ImageScorer
 from jaxad.plan import Plan
-from jaxad.preprocess import Preprocess
+from jaxad.preprocess import Preprocess, preprocessing
 from jaxad.report import tables
 
 FORMAT = 1
@@ -49,7 +51,7 @@ class Normal(NamedTuple):
     id: of each.
     score: float64 [N].
     brightness: float64 [N], the mean of the uint8 pixels that the detector saw;
-      None for rows of features.
+      None for rows.
   """
 
   id: tuple[str, ...]
@@ -68,7 +70,7 @@ class Run(ImageScorer):
     state: of the detector, as it was reported; without an optimiser.
     key: typed PRNG key, from which and an id comes what is drawn for an image.
     threshold_rule: (rule, value or None), see `jaxad.evaluation.thresholds`.
-    threshold_source: "held-out images" or "training images".
+    threshold_source: "held-out images" or "training images"; or rows.
     normal: the images that the threshold comes from.
     map_limits: (cold, hot) values of maps, by those of normal images, for
       pictures that can be compared; None where there are no maps.
@@ -81,8 +83,7 @@ class Run(ImageScorer):
     self.config = _tuples(description["config"])
     seen = description["example"]
     self.shape, self.dtype = tuple(seen["shape"]), np.dtype(seen["dtype"])
-    plain = description["preprocess"]
-    self.preprocess = None if plain is None else Preprocess.from_json(plain)
+    self.preprocess = preprocessing(description["preprocess"])
     self.batch_size = description["batch_size"]
     self.key = jax.random.wrap_key_data(np.uint32(description["key"]))
     threshold, normal = description["threshold"], description["normal"]
@@ -126,13 +127,15 @@ class Run(ImageScorer):
 
     Args:
       dataset: its test is scored; images as the detector sees them, see
-        `jaxad.data.load`.
+        `jaxad.data.load`. Rows of a table are scaled as those of the run.
 
     Raises:
       InputError: they are not of the shape that it sees.
     """
     given = isinstance(dataset, Dataset)
     test = dataset.test if given else dataset
+    if test.raw is not None and isinstance(self.preprocess, Columns):
+      test = dataclasses.replace(test, x=self.preprocess.seen(test.raw))
     if tuple(test.x.shape[1:]) != self.shape:
       raise InputError(
         f"examples of shape {list(test.x.shape[1:])}: the run in {self.path} "
@@ -224,7 +227,7 @@ def save(
   *,
   config: Mapping,
   state: State,
-  preprocess: Preprocess | None,
+  preprocess: Preprocess | Columns | None,
   normal: Examples,
   scores: np.ndarray,
   threshold: float,
@@ -239,7 +242,7 @@ def save(
     folder: of the run.
     config: all fields, a nested dict.
     state: that is reported.
-    preprocess: of the data; None where they are no images.
+    preprocess: of the data; None for rows of features.
     normal: examples that the threshold comes from.
     scores: of them, [N] float32.
     threshold: the number itself.
@@ -273,7 +276,7 @@ def save(
     "normal": {
       "id": list(normal.id),
       "score": np.float64(scores).tolist(),
-      "brightness": None if preprocess is None else _brightness(normal),
+      "brightness": _brightness(normal),
     },
     "map_limits": None if maps is None else _limits(maps),
     "weights_sha256": tensor_file.sha256(blob),
@@ -289,7 +292,9 @@ def _limits(maps):
 
 
 def _brightness(examples):
-  """The mean of each image's pixels, over all of its tiles."""
+  """The mean of each image's pixels, over all of its tiles; None of rows."""
+  if examples.x.ndim == 2:
+    return None
   x, means = examples.x, []
   for first in range(0, len(x), _AT_ONCE):
     part = x[np.arange(first, min(first + _AT_ONCE, len(x)))]

@@ -8,9 +8,11 @@ state = jaxad.fit(detector, state, dataset, plan)
 from jaxad.data.examples import Dataset, Examples
 from jaxad.data.open_set import seen_kinds
 from jaxad.data.sources import SOURCES, load
+from jaxad.data.tables import NAMES as TABLES
 
 __all__ = [
   "SOURCES",
+  "TABLES",
   "Dataset",
   "Examples",
   "load",

@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from jaxad.columns import Columns
 from jaxad.data.arrays import Rows, joined, part
 from jaxad.preprocess import Layout, Preprocess
 
@@ -59,6 +60,8 @@ class Examples:
     mask: uint8 [N, h, w], 1 on defect pixels, all 0 for normal examples; None
       where no masks exist, or where test examples were moved into training.
     tiles: where images were cut into tiles; else None.
+    raw: float64 [N, D], the rows of a table before they were scaled to `x`, see
+      `Columns.encoded`; else None.
   """
 
   x: Rows
@@ -67,6 +70,12 @@ class Examples:
   kind: tuple[str, ...]
   mask: Rows | None
   tiles: Tiles | None = None
+  raw: np.ndarray | None = None
+
+  @property
+  def noun(self) -> str:
+    """What a sentence calls them."""
+    return "rows" if self.x.ndim == 2 else "images"
 
   @property
   def pictures(self) -> Rows:
@@ -92,6 +101,7 @@ class Examples:
       kind=tuple(self.kind[i] for i in rows),
       mask=None if self.mask is None else part(self.mask, rows),
       tiles=tiles,
+      raw=None if self.raw is None else self.raw[rows],
     )
 
   def joined(self, other: "Examples") -> "Examples":
@@ -111,6 +121,7 @@ class Examples:
       kind=self.kind + other.kind,
       mask=None,
       tiles=tiles,
+      raw=None if self.raw is None else np.concatenate([self.raw, other.raw]),
     )
     return both.take(sorted(range(len(both.id)), key=both.id.__getitem__))
 
@@ -146,13 +157,13 @@ class Dataset:
       nothing else, and then there is no AUROC.
     outliers: images of another data set (label 2) that stand in for anomalies
       in training, or None.
-    preprocess: what made `x` of images, or None.
+    preprocess: what made `x` of images, or of the rows of a table; or None.
   """
 
   train: Examples
   test: Examples
   outliers: Examples | None = None
-  preprocess: Preprocess | None = None
+  preprocess: Preprocess | Columns | None = None
 
   def __iter__(self):
     return iter((self.train, self.test))

@@ -94,7 +94,7 @@ def difference(before: Sequence[Row], now: Sequence[Row]) -> str | None:
   found += [(key, "is new") for key in added if key[1] not in moved]
   found += [(key, "has another content") for key in changed]
   count = len(found) + len(moved)
-  total = f" ({count} images differ in all)" if count > 1 else ""
+  total = f" ({count} differ in all)" if count > 1 else ""
   if found:
     (split, name), what = found[0]
     return (
@@ -113,7 +113,9 @@ def difference(before: Sequence[Row], now: Sequence[Row]) -> str | None:
 
 def _digest(examples, i):
   rows = i if examples.tiles is None else examples.tiles.rows([i])
-  x = np.ascontiguousarray(examples.x[rows])
+  # The scale of a table is that of all its rows.
+  of = examples.x if examples.raw is None else examples.raw
+  x = np.ascontiguousarray(of[rows])
   mask = None if examples.mask is None else examples.mask[i]
   facts = [examples.id[i], examples.kind[i], int(examples.label[i])]
   facts += [x.shape, x.dtype.str, mask is not None]

@@ -5,6 +5,7 @@ To add one, write a function from a `Request` to a `Dataset` and name it in
 `SOURCES`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -24,6 +25,7 @@ from jaxad.data import (
   manifest,
   one_class,
   open_set,
+  tables,
   textures,
 )
 from jaxad.data.examples import Dataset
@@ -51,6 +53,7 @@ class Request:
   n_train: int
   n_test_good: int
   n_test_defect: int
+  table: tables.TableOptions
 
 
 @checked
@@ -82,6 +85,7 @@ def load(
   contamination: open_set.Contamination = 0.0,
   split_seed: open_set.Seed = 42,
   outlier_root: str | os.PathLike | None = None,
+  table: tables.TableOptions = tables.TableOptions(),
 ) -> Dataset:
   """Reads a data set, decoded, as uint8: into memory, or a file of the cache.
 
@@ -91,14 +95,17 @@ def load(
   Args:
     name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile",
       one of `dra_sets.SETS`: "aitex", "kolektor_sdd", "elpv", "dagm",
-      "mastcam", "brain_mri", "head_ct", "hyper_kvasir", or one of
-      `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10".
+      "mastcam", "brain_mri", "head_ct", "hyper_kvasir", one of
+      `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10", or of
+      `tables.NAMES`: "table", a file of rows, "breast_cancer", "wine".
     subset: the surface of textures ("metal" if None, or "all"), the category
-      of mvtec_ad, a folder below the root of folder, or the number or name of
-      a class of digits, mnist, fashion_mnist and cifar10.
-    root: where the images are; not used by textures and digits. Without it,
-      mnist, fashion_mnist and cifar10 are downloaded once. Of folder also a
-      list of images, see `jaxad.data.manifest`.
+      of mvtec_ad, a folder below the root of folder, the number or name of a
+      class of digits, mnist, fashion_mnist and cifar10, or the normal kind of
+      wine.
+    root: where the images are; not used by textures, digits and embedded
+      tables. Without it, mnist, fashion_mnist and cifar10 are downloaded once.
+      Of folder also a list of images, see `jaxad.data.manifest`; of table the
+      file, see `jaxad.data.table_files`.
     protocol: who is normal, trained on and tested in digits, mnist,
       fashion_mnist and cifar10: one of `one_class.PROTOCOLS`; else not used.
     image_size: of what the detector sees, in pixels: the side of a square, or
@@ -121,10 +128,10 @@ def load(
     unreadable: "error", or "skip" to go on without unreadable images. A file
       of digits, mnist, fashion_mnist or cifar10 is always an error.
     test_fraction: share of the good images that are held out of a folder or
-      list without a test.
-    normal: folder only: the names of the folders of normal images, with commas
-      between them, or as a tuple; None for the usual words, as good, ok and
-      normal.
+      list without a test, or of the rows of a table.
+    normal: the names of the folders of normal images, or the labels of normal
+      rows, with commas between them, or as a tuple; None for the usual words,
+      as good, ok and normal.
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
     n_test_defect: textures only: images of the test with a defect.
@@ -139,6 +146,7 @@ def load(
     outlier_root: a folder of other normal images, see `folder.scan_outliers`,
       that stand in for anomalies in training; a category that is named like
       the subset is left out.
+    table: how tables are read; they have none of what is said of images above.
 
   Raises:
     InputError: an argument, the folder or an image is wrong; the message says
@@ -167,6 +175,7 @@ def load(
     n_train=n_train,
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
+    table=table,
   )
   rule = open_set.Rule(
     setting=setting,
@@ -290,6 +299,34 @@ def _one_class(name, request):
   )
 
 
+def _table(request):
+  root = _root(request, "a table (.csv, .mat, .npz, .parquet)", or_file=True)
+  if not root.is_file():
+    raise InputError(f"root={root}: a folder; expected a table", "root")
+  with _named_root(root):
+    return tables.load_file(
+      root, request.normal, request.test_fraction, request.seed, request.table
+    )
+
+
+def _embedded_table(name, request):
+  return tables.load_embedded(
+    name, request.subset, request.test_fraction, request.seed, request.table
+  )
+
+
+@contextlib.contextmanager
+def _named_root(root):
+  """Puts the file before an error that names none of its own."""
+  try:
+    yield
+  except InputError as error:
+    if error.argument is not None:
+      raise
+    text = str(error).removeprefix(f"{root}: ")
+    raise InputError(f"root={root}: {text}", "root") from error
+
+
 SOURCES: dict[str, Callable[[Request], Dataset]] = {
   "textures": _textures,
   "folder": _folder,
@@ -297,6 +334,10 @@ SOURCES: dict[str, Callable[[Request], Dataset]] = {
   "magnetic_tile": _magnetic_tile,
   **{name: functools.partial(_dra_set, name) for name in dra_sets.SETS},
   **{name: functools.partial(_one_class, name) for name in one_class.SETS},
+  "table": _table,
+  **{
+    name: functools.partial(_embedded_table, name) for name in tables.EMBEDDED
+  },
 }
 
 

@@ -19,7 +19,7 @@ SHEET_IMAGES = 8
 
 
 def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
-  """Writes `scores.csv` and the figures.
+  """Writes `scores.csv` and the figures; of rows there is no sheet of images.
 
   Args:
     folder: of the run.
@@ -34,6 +34,8 @@ def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
   score_histogram(
     folder / "score_histogram.png", test.label, score, found.threshold
   )
+  if test.pictures.ndim == 2:
+    return
   shown = np.sort(np.concatenate(extremes(score, SHEET_IMAGES)))
   maps, limits = found.scores.map, None
   if maps is not None:

@@ -29,6 +29,10 @@ TITLES = {
   "true_positive_rate": "true positive rate",
   "false_positive_rate": "false positive rate",
   "expected_false_positive_rate": "expected false positive rate",
+  "contamination": "share that is called anomalous",
+  "contamination_precision": "precision at that share",
+  "contamination_recall": "recall at that share",
+  "contamination_f1": "F1 at that share",
   "nearest_neighbour_auroc": "nearest neighbour AUROC",
 }
 
