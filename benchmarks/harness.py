@@ -108,7 +108,9 @@ def main(
   _set_environment(args)
   if importlib.util.find_spec("torch") is None:
     print("PyTorch is not installed (extra `bench`): no comparison.")
-    implementations = _select(implementations, lambda n: n == "jaxad")
+    implementations = _select(
+      implementations, lambda n: not n.startswith(BASELINE)
+    )
   elif not args.compiled:
     implementations = _select(implementations, lambda n: n != COMPILED)
   print_conditions(args.small)

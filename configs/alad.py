@@ -3,29 +3,46 @@
 
     python -m jaxad.run --config alad
 
-trains on one of the ten embedded `digits` and tells it from the nine others.
+trains on one of the ten embedded `digits` and tells it from the nine others, by
+networks that are smaller than the published ones.
+
+    python -m jaxad.run --config alad:breast_cancer
+
+trains on rows of a table, as `alad:table` with a file of one's own, which
+`--config alad:table/arrhythmia` does with the networks for arrhythmia.
 
     python -m jaxad.run --config alad:fashion_mnist/8 \
         --config.data.root=/path/to/fashion_mnist
 
-has the networks, rates and batches of the paper's images, at 32 px. The code
-stops when the score of held-out images no longer falls: add
-`--config.eval.patience=10` and enough epochs.
+has the authors' networks for images, 32 px, the class of the preset normal. A
+folder of images of one's own: `--config alad:folder`. The authors stop when the
+score of held-out examples no longer falls: `--config.eval.patience=10`.
 """
 
 from jaxad import config as configs
+from jaxad.data import TABLES
+from jaxad.networks.alad import ARRHYTHMIA
 
 
 def get_config(preset=None):
   config = configs.base("alad", preset, default="digits/0")
+  config.train.drop_remainder = True
+  if config.data.name in TABLES:
+    config.train.epochs = 300
+    config.train.batch_size = 50
+    if config.data.subset == "arrhythmia":
+      config.data.subset = None
+      config.train.batch_size = 32
+      config.detector.tables.update(ARRHYTHMIA._asdict())
+      config.detector.percentile = 85.0
+    return config
   config.data.image_size = 32
   config.train.epochs = 100
   config.train.batch_size = 32
-  config.train.drop_remainder = True
   config.eval.batch_size = 100
   if config.data.name == "digits":
     config.data.image_size = 16
-    config.train.epochs = 100
+    config.train.epochs = 500
     config.detector.learning_rate = 1e-3
     config.detector.ema_decay = 0.99
     config.detector.images.latent_dim = 16

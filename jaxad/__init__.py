@@ -11,9 +11,11 @@ __version__ = "0.1.0"
 
 _METHODS = (
   "alad",
+  "anogan",
   "devnet",
   "differnet",
   "dra",
+  "egbad",
   "flos",
   "ganomaly",
   "kdad",

@@ -201,17 +201,32 @@ class Search(NamedTuple):
     step: `(state, x, found) -> found`.
     finish: `(state, x, found) -> Scores`.
     n: how many steps.
+    still: `found -> bool [B]`, the rows that no step changes any more: where
+      all are, the search may end. None where steps always change them.
   """
 
   start: Callable[[State, jax.Array, jax.Array], Any]
   step: Callable[[State, jax.Array, Any], Any]
   finish: Callable[[State, jax.Array, Any], Scores]
   n: int
+  still: Callable[[Any], jax.Array] | None = None
+
+  def run(self, state: State, x, found) -> Any:
+    """All steps, in one program."""
+    if self.still is None:
+      step = lambda _, found: self.step(state, x, found)
+      return jax.lax.fori_loop(0, self.n, step, found)
+
+    def goes_on(at):
+      k, found = at
+      return (k < self.n) & ~self.still(found).all()
+
+    step = lambda at: (at[0] + 1, self.step(state, x, at[1]))
+    return jax.lax.while_loop(goes_on, step, (0, found))[1]
 
   def score(self, state: State, x, keys) -> Scores:
     """All of it in one program, the `score` of a detector that searches."""
-    step = lambda _, found: self.step(state, x, found)
-    found = jax.lax.fori_loop(0, self.n, step, self.start(state, x, keys))
+    found = self.run(state, x, self.start(state, x, keys))
     return self.finish(state, x, found)
 
 

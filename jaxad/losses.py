@@ -25,6 +25,21 @@ def binary_cross_entropy(logits: jax.Array, target: float) -> jax.Array:
   return optax.sigmoid_binary_cross_entropy(logits, targets).mean()
 
 
+def norm(v: jax.Array, degree: int, batch_axes: int = 1) -> jax.Array:
+  """L1 or L2 norm of each row.
+
+  Args:
+    v: [B, ...].
+    degree: 1 or 2. The gradient of either is 0 where v is.
+    batch_axes: how many axes are before those of a row.
+
+  Returns:
+    [B], or of the shape of so many axes.
+  """
+  v = v.reshape(*v.shape[:batch_axes], -1)
+  return jnp.abs(v).sum(-1) if degree == 1 else optax.safe_norm(v, 0.0, axis=-1)
+
+
 # Losses of scores p that are high for anomalies (target 1) and low for normal
 # images (target 0), one value an example.
 

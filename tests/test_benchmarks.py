@@ -148,6 +148,19 @@ def test_small_gans_run(load, workload):
     program.run()
 
 
+@pytest.mark.whole
+def test_small_searches_run(load):
+  anogan, harness = load("anogan"), load("harness")
+  options = harness.Options(small=True, tf32=False, bfloat16=False)
+  makes = [anogan.make_jaxad, anogan.make_one_by_one]
+  if importlib.util.find_spec("torch") is not None:
+    makes.append(anogan.make_pytorch)
+  for make in makes:
+    program = make("A1", options)
+    assert (program.items, program.steps) == (4, 2)
+    program.run()
+
+
 # One of the scores, as above. D1's losses are compared below.
 @pytest.mark.whole
 @pytest.mark.parametrize(
@@ -410,6 +423,62 @@ def test_ganomaly_is_the_official_one(official_gan, method):
   np.testing.assert_allclose(
     torch.cat(scores), recording["score/batchstat_raw"], rtol=1e-5
   )
+
+
+def test_anogan_searches_as_recorded(load, double):
+  import torch
+
+  official, recording = load("pytorch_anogan"), load_recording("anogan")
+  with np.load(GOLDENS / "anogan" / "golden.npz") as arrays:
+    hp = {k[3:]: arrays[k].item() for k in arrays if k.startswith("hp/")}
+  param = lambda name: recording[f"param/{name}"]
+  generator, discriminator = (
+    [param(f"{network}/{layer}").shape[axis] for layer, axis in layers]
+    for network, layers in {
+      "generator": [
+        ("layer_1/fc/bias", 0),
+        ("layer_3/conv/kernel", 3),
+        ("layer_3/conv/bias", 0),
+      ],
+      "discriminator": [
+        (f"layer_{k}/bias", 0) for k in ("1/conv", "2/conv", "3/fc")
+      ],
+    }.items()
+  )
+  x, z0 = (recording[f"input/score0/{name}"] for name in ("x", "z0"))
+  _, side, _, channels = x.shape
+  numbered = lambda name, n: [hp[f"search_{name}_{k}"] for k in range(n)]
+  model = official.AnoGan(
+    *(side, channels, z0.shape[1], generator, discriminator),
+    lam=hp["score_weight"],
+    rates=numbered("lr", 3),
+    boundaries=numbered("boundary", 2),
+  )
+  for network, name in zip(
+    model.networks, ("generator", "discriminator"), strict=True
+  ):
+    averages = "ema_after3" if name == "generator" else "after3"
+    for key, variable in network.state_dict().items():
+      layer, leaf = key.split(".")
+      kind, number = layer[:-1], layer[-1]
+      if leaf == "num_batches_tracked":
+        continue
+      scope = {"bn": "batch_normalization"}.get(kind, kind)
+      theirs = {"running_mean": "moving_mean", "running_var": "moving_variance"}
+      if kind == "bn":
+        theirs |= {"weight": "gamma", "bias": "beta"}
+      leaf = theirs.get(leaf, "kernel" if leaf == "weight" else leaf)
+      group_of = "after3" if leaf.startswith("moving") else averages
+      value = recording[f"{group_of}/{name}/layer_{number}/{scope}/{leaf}"]
+      if value.ndim == 2:
+        value = value.T
+      elif value.ndim == 4:
+        value = value.permute(3, 2, 0, 1)
+      variable.copy_(value)
+  scores, z = model.search(x.permute(0, 3, 1, 2), z0, hp["search_steps"])
+  np.testing.assert_allclose(scores, recording["score0/final"], rtol=1e-4)
+  want = recording[f"score0/z_after{hp['search_steps']}"]
+  assert torch.abs(z - want).max() < 1e-4
 
 
 @pytest.mark.parametrize("mine", [False, True])

@@ -77,7 +77,7 @@ class Case(NamedTuple):
     odd: the same, obviously different.
     steps: of training, after which the odd ones stand out ...
     ratio: ... so many times as high as the normal ones ...
-    gap: ... or, where scores are not positive, so much higher.
+    gap: ... or, where ratios say little, so much higher.
     seen: whether those are the ones trained on: reconstructions do not
       generalise from four images.
     mean: whether means are compared, not the lowest odd one with the highest
@@ -154,6 +154,28 @@ CASES = {
     seen=True,
     mean=True,
   ),
+  "anogan": Case(
+    keywords=dict(
+      latent_dim=4,
+      generator_widths=(32, 16, 8),
+      discriminator_widths=(8, 8, 32),
+      learning_rate=1e-3,
+      ema_decay=0.9,
+      norm_momentum=0.9,
+      search_steps=30,
+      search_rates=(0.2,),
+      search_boundaries=(),
+    ),
+    wrong=(
+      ("score", "l2", "score='l2'.*fm, cross_e"),
+      ("degree", 3, "degree=3.*1, 2"),
+      ("prior", "beta", "prior='beta'.*normal, uniform"),
+      ("search_boundaries", (9, 5), r"search_boundaries=\(9, 5\): expected 0"),
+    ),
+    steps=200,
+    gap=600.0,
+    seen=True,
+  ),
   "devnet": Case(
     keywords=LABELLED,
     wrong=(
@@ -203,6 +225,29 @@ CASES = {
       ("n_references", 0, "n_references=0.*1 to"),
     ),
     gap=2.0,
+  ),
+  "egbad": Case(
+    keywords=dict(
+      latent_dim=8,
+      encoder_widths=(8, 8, 16),
+      generator_widths=(32, 16, 8),
+      discriminator_widths=(8, 8),
+      code_width=16,
+      joint_width=32,
+      dropout=0.0,
+      learning_rate=1e-3,
+      ema_decay=0.9,
+      norm_momentum=0.9,
+    ),
+    wrong=(
+      ("score", "l2", "score='l2'.*fm, cross_e, cross_e_paper"),
+      ("degree", 3, "degree=3.*1, 2"),
+      ("dropout", 1.0, "dropout=1.0.*0 to 0.99"),
+    ),
+    steps=300,
+    gap=800.0,
+    seen=True,
+    mean=True,
   ),
   "flos": Case(keywords=LABELLED, wrong=WRONG, ratio=2.0),
   "ganomaly": Case(
@@ -305,11 +350,9 @@ class Subject:
     """Another batch of the same shapes."""
     x = self.case.normal(4, seed)
     streams = [s for phase in self.trained for s in phase.streams]
-    if all(s.rows == "normal" for s in streams):
-      names = dict.fromkeys(["x", *(s.name for s in streams)])
-      return {
-        name: self.case.normal(4, seed + 10 * k) for k, name in enumerate(names)
-      }
+    if all(s.rows == "normal" and s.count is None for s in streams):
+      # Others are the same rows in another order.
+      return {s.name: x[::-1] for s in streams} | {"x": x}
     return {
       "x": np.concatenate([x, self.case.odd(2, seed)]),
       "label": np.int32([0, 0, 0, 0, 1, 1]),
@@ -558,13 +601,13 @@ def test_training_makes_odd_examples_stand_out(subject):
     normal = subject.x
   score = lambda state, x: np.asarray(subject.score(state, x, KEYS[:4]).image)
   state, _ = subject.train(subject.state, subject.case.steps)
+  low, high = (np.mean, np.mean) if subject.case.mean else (np.min, np.max)
   if subject.case.gap is not None:
-    gap = lambda state: score(state, odd).min() - score(state, normal).max()
+    gap = lambda state: low(score(state, odd)) - high(score(state, normal))
     assert gap(state) > subject.case.gap
     if not any(phase.fit for phase in subject.detector.phases):
       assert gap(state) > gap(subject.state)
     return
-  low, high = (np.mean, np.mean) if subject.case.mean else (np.min, np.max)
   ratio = lambda state: low(score(state, odd)) / high(score(state, normal))
   assert ratio(state) > subject.case.ratio
   assert ratio(state) > 2 * ratio(subject.state)
@@ -616,6 +659,95 @@ def test_wrong_keywords(name, keyword, value, message):
   with pytest.raises(InputError, match=message) as caught:
     jaxad.METHODS[name](**keywords)
   assert "\n" not in str(caught.value)
+
+
+# Rows of tables.
+
+
+def on_a_plane(n, seed):
+  """Rows of eight columns that two numbers decide, float32."""
+  rng = np.random.default_rng(seed)
+  rows = rng.standard_normal((n, 2)) @ np.random.default_rng(0).normal(
+    size=(2, 8)
+  )
+  return rows.astype(np.float32)
+
+
+def off_it(n, seed):
+  rows = np.random.default_rng(seed).normal(scale=1.4, size=(n, 8))
+  return rows.astype(np.float32)
+
+
+# {method that takes rows as well: keywords of a small one}
+ROWS = {
+  "alad": dict(
+    tables=alad_networks.Layers(
+      latent_dim=2,
+      encoder=(32,),
+      generator=(32, 32),
+      xz_data=(32,),
+      xz_code=(32,),
+      xz_joint=(32,),
+      xx=(64,),
+      zz=(32,),
+      xz_dropout=0.0,
+      xx_dropout=0.0,
+      zz_dropout=0.0,
+      spectral_norm=False,
+    ),
+    learning_rate=3e-3,
+    ema_decay=0.9,
+    norm_momentum=0.9,
+  ),
+  "egbad": dict(
+    latent_dim=2,
+    encoder_widths=(32,),
+    generator_widths=(32, 32),
+    discriminator_widths=(32,),
+    code_width=32,
+    joint_width=32,
+    dropout=0.0,
+    learning_rate=3e-3,
+    ema_decay=0.9,
+  ),
+}
+
+
+@functools.cache
+def rows_subject_of(name):
+  case = Case(ROWS[name], (), on_a_plane, off_it, steps=500, gap=7.0)
+  case = case._replace(seen=True, mean=True)
+  detector = jaxad.METHODS[name](**case.keywords)
+  return Subject(case, detector, case.normal(4, seed=0))
+
+
+@pytest.mark.parametrize(
+  "check",
+  [
+    test_init,
+    test_update_keeps_the_structure_and_counts,
+    test_update_is_traced_once,
+    test_the_key_decides_everything,
+    test_score,
+    test_scores_do_not_depend_on_the_rest_of_the_batch,
+    test_nothing_calls_back_to_the_host,
+  ],
+)
+@pytest.mark.parametrize("name", ROWS)
+def test_rows(name, check):
+  check(rows_subject_of(name))
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", ROWS)
+def test_training_makes_odd_rows_stand_out(name):
+  test_training_makes_odd_examples_stand_out(rows_subject_of(name))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_have_no_map(name):
+  subject = rows_subject_of(name)
+  assert subject.score(subject.state, subject.x, KEYS[:4]).map is None
 
 
 # Images that are no squares.

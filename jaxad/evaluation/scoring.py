@@ -20,6 +20,9 @@ from jaxad.image_scorer import (
 )
 from jaxad.resize import resized
 
+# Steps of a search between two questions whether it is over.
+ASK_EVERY = 10
+
 
 class Scorer:
   """Scores splits with one detector; every program is compiled once.
@@ -121,6 +124,9 @@ class Scorer:
       jax.jit, out_shardings=distributed.divided(self._mesh)
     )
     start, step = jit(search.start), jit(search.step)
+    over = jax.jit(
+      lambda found: search.still(found).all(), out_shardings=self._whole
+    )
 
     @functools.partial(jax.jit, out_shardings=self._whole)
     def finish(state, x, found):
@@ -129,7 +135,10 @@ class Scorer:
 
     def scored(state, x, keys):
       found = start(state, x, keys)
-      for _ in range(search.n):
+      for k in range(search.n):
+        # To ask is to wait, so not in each step.
+        if search.still and k % ASK_EVERY == 0 and over(found):
+          break
         found = step(state, x, found)
       return finish(state, x, found)
 

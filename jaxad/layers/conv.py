@@ -8,7 +8,6 @@ that they were chosen by, are in `jaxad.layers.cpu.conv`.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxad.errors import InputError
 from jaxad.layers.cpu import conv as forms
@@ -220,8 +219,7 @@ def convolve_transposed(
   Raises:
     InputError: nothing is left of the output.
   """
-  batch, *size, channels = x.shape
-  *window, _, features = kernel.shape
+  size, window = x.shape[1:3], kernel.shape[:2]
   ends = [
     stride * (n - 1) + k - padding for n, k in zip(size, window, strict=True)
   ]
@@ -230,31 +228,4 @@ def convolve_transposed(
       f"transposed convolution: of a feature map of {size[0]}x{size[1]}, a "
       f"{window[0]}x{window[1]} kernel and padding {padding} leave nothing"
     )
-  y = x.reshape(-1, channels) @ kernel.transpose(2, 0, 1, 3).reshape(
-    channels, -1
-  )
-  if size == [1, 1]:
-    y = y.reshape(batch, *window, features)
-    return y[:, padding : ends[0], padding : ends[1]]
-  # Every pixel gives taps x taps blocks of stride x stride pixels, the last
-  # ones filled up with zeros; blocks of neighbours are added where they meet.
-  taps = [-(-k // stride) for k in window]
-  fill = [(0, stride * t - k) for t, k in zip(taps, window, strict=True)]
-  y = y.reshape(batch, *size, *window, features)
-  y = jnp.pad(y, [(0, 0)] * 3 + fill + [(0, 0)])
-  y = y.reshape(batch, *size, taps[0], stride, taps[1], stride, features)
-  zero = jnp.zeros((), y.dtype)
-  whole = (0, 0, 0)
-  y = sum(
-    lax.pad(
-      y[:, :, :, u, :, v],
-      zero,
-      [whole, (u, taps[0] - 1 - u, 0), (v, taps[1] - 1 - v, 0)] + [whole] * 3,
-    )
-    for u in range(taps[0])
-    for v in range(taps[1])
-  )
-  rows, cols = y.shape[1:3]
-  y = y.transpose(0, 1, 3, 2, 4, 5)
-  y = y.reshape(batch, stride * rows, stride * cols, features)
-  return y[:, padding : ends[0], padding : ends[1]]
+  return forms.convolve_transposed(x, kernel, stride, padding)

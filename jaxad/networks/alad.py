@@ -17,7 +17,7 @@ from jaxad.layers.batch_norm import BatchNorm
 from jaxad.layers.conv import Conv, ConvTranspose, same_padding
 from jaxad.layers.dropout import Dropout
 from jaxad.layers.images import check_square
-from jaxad.networks.mlp import GLOROT, MLP
+from jaxad.networks.mlp import MLP
 
 # Of the networks of images; those of tables start as `MLP` does.
 kernel_init = nn.initializers.normal(0.01)
@@ -170,7 +170,7 @@ class PairXZ(nn.Module):
   def __call__(self, x, z, train: bool):
     """x [B, S, S, C] or [B, D] and z [B, nz] to (logit [B, 1], features)."""
     image = x.ndim == 4
-    init = kernel_init if image else GLOROT
+    init = kernel_init if image else nn.initializers.glorot_uniform()
     for k, width in enumerate(self.data):
       if image:
         x = conv(width, 4, 2, same_padding(x, 4, 2), f"conv_{k}")(x)

@@ -5,15 +5,13 @@ import flax.linen as nn
 
 from jaxad.layers.dropout import Dropout
 
-GLOROT = nn.initializers.glorot_uniform()
-
 
 class MLP(nn.Module):
   """Dense layers with a leaky ReLU each, and a linear one at the end.
 
-  Kernels start uniform, if not told otherwise, as of Glorot and Bengio,
+  Biases start at 0, kernels by default uniform as of Glorot and Bengio,
   "Understanding the difficulty of training deep feedforward neural networks",
-  AISTATS 2010; biases at 0.
+  AISTATS 2010.
 
   Attributes:
     hidden: widths of the hidden layers.
@@ -27,7 +25,7 @@ class MLP(nn.Module):
   out: int | None = None
   slope: float = 0.0
   dropout: float = 0.0
-  kernel_init: nn.initializers.Initializer = GLOROT
+  kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
 
   @nn.compact
   def __call__(self, x, train: bool):

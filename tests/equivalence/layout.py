@@ -105,6 +105,31 @@ def dcgan_names(arrays, prefix):
   return {ours: (kind(n), prefix + n) for ours, n in names.items()}
 
 
+TENSORFLOW = {"kernel": "kernel", "bias": "bias"}
+TENSORFLOW |= {"gamma": "scale", "beta": "bias"}
+TENSORFLOW |= {"moving_mean": "mean", "moving_variance": "var"}
+
+
+def of_tensorflow(arrays, rename, transposed=False):
+  """(parameters, statistics of the norms) of a network of TensorFlow.
+
+  Args:
+    arrays: {scope/leaf: array} of one network.
+    rename: scope to the path of our layer, "conv_1" or "z/dense_0".
+    transposed: whether its convolutions are.
+  """
+  params, stats = {}, {}
+  for key, value in arrays.items():
+    scope, leaf = key.rsplit("/", 1)
+    tree = stats if leaf.startswith("moving") else params
+    for name in rename(scope).split("/"):
+      tree = tree.setdefault(name, {})
+    if transposed and value.ndim == 4:  # [h, w, out, in]
+      value = value.swapaxes(2, 3)
+    tree[TENSORFLOW[leaf]] = value
+  return params, stats
+
+
 def recorded_state(detector, batch, params, collections, precision):
   """A state before the first step, with these parameters; nothing is drawn."""
   shapes = jax.eval_shape(detector.init, jax.random.key(0), batch)
@@ -131,7 +156,7 @@ def first_gradient(opt_state, player, b1):
 
 
 def norm_behind(layer):
-  """The name of the norm behind a convolution or dense layer."""
+  """The name that a norm behind a layer would have: norm_1, for conv_1."""
   return re.sub("conv|dense", "norm", layer)
 
 
@@ -176,3 +201,12 @@ def check_but_biases_before_norms(got, want, close, tolerance, way):
     np.testing.assert_allclose(mean, want_mean, rtol=0, atol=reach)
   close(params, want_params, tolerance)
   close(stats, want_stats, tolerance)
+
+
+def check_averages(got, want, close, tolerance, way):
+  """The same of averages of the parameters."""
+  got, want = (jax.tree.map(np.asarray, part) for part in (got, want))
+  biases, want_biases = map(pop_biases_before_norms, (got, want))
+  close(got, want, tolerance)
+  for layer, bias in biases.items():
+    np.testing.assert_allclose(bias, want_biases[layer], rtol=0, atol=2 * way)

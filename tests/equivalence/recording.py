@@ -59,7 +59,11 @@ class Golden(dict):
   def cfg(self, name):
     """One of the numbers that are stored as arrays, in float32: 0.7, not
     0.699999988."""
-    return float(str(np.float32(self[f"input/cfg_{name}"])))
+    return self.single(f"input/cfg_{name}")
+
+  def single(self, key):
+    """A number that is stored in float32, as it was written."""
+    return float(str(np.float32(self[key])))
 
   def hp(self, name):
     """A hyper-parameter as a Python scalar, exactly as it was stored."""
