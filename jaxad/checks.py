@@ -44,17 +44,20 @@ def checked_detector(config) -> Detector:
       f"config.eval.select={select} needs config.eval.every, the epochs "
       "between two evaluations."
     )
-  if select == "held_out" and not config.data.holdout:
-    raise InputError(
-      "config.eval.select=held_out needs normal images that training does not "
-      f"see; set config.data.holdout, such as {HOLDOUT}."
-    )
+  for field in ("select", "patience"):
+    chosen = config.eval[field]
+    if chosen not in ("last", "best_on_test", None) and not config.data.holdout:
+      raise InputError(
+        f"config.eval.{field}={chosen} needs normal images that training does "
+        f"not see; set config.data.holdout, such as {HOLDOUT}."
+      )
   trained = [phase for phase in detector.phases if phase.step is not None]
-  if config.eval.every and not any(phase.scorable for phase in trained):
-    raise InputError(
-      f"config.eval.every={config.eval.every}: {config.method} cannot score "
-      f"before the end of its phase {trained[-1].name!r}; leave it out."
-    )
+  for field in ("every", "patience"):
+    if config.eval[field] and not any(phase.scorable for phase in trained):
+      raise InputError(
+        f"config.eval.{field}={config.eval[field]}: {config.method} cannot "
+        f"score before the end of its phase {trained[-1].name!r}; leave it out."
+      )
   if config.train.cached_views and detector.embed is None:
     raise InputError(
       f"config.train.cached_views={config.train.cached_views}: "

@@ -76,6 +76,8 @@ class Eval(NamedTuple):
     select: the state to report: the "last" one; "held_out", that of the lowest
       negative log-likelihood of held-out normal images; or "best_on_test",
       which is optimistic.
+    patience: epochs without a lower mean score of the held-out normal images
+      after which training ends; None trains to its end.
     protocol: "official" also tests as the authors' code does, where that
       differs.
     threshold: rule that makes a threshold of scores of normal examples, see
@@ -94,6 +96,7 @@ class Eval(NamedTuple):
   batch_size: Count = 8
   every: Count | None = None
   select: Literal["last", "held_out", "best_on_test"] = "last"
+  patience: Count | None = None
   protocol: Literal["standard", "official"] = "standard"
   threshold: Literal["quantile", "max", "sigma", "kde"] = "kde"
   threshold_value: Annotated[float, Range(0, 1000)] | None = None

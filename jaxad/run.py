@@ -22,6 +22,7 @@ from jaxad.errors import InputError, under
 from jaxad.evaluation import evaluators
 from jaxad.evaluation.epochs import (
   OfficialProtocol,
+  Patience,
   by_held_out,
   by_test_auroc,
 )
@@ -263,6 +264,13 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
         best,
       )
       beside.append(callbacks.EveryEpochs(plan, config.eval.every, curve))
+  if config.eval.patience:
+    patience = Patience(
+      lambda state: scorer.scores(state, inputs.normal).image,
+      config.eval.patience,
+      log,
+    )
+    beside.append(callbacks.EveryEpochs(plan, 1, patience))
   if config.eval.protocol == "official":
     official = OfficialProtocol(
       detector,

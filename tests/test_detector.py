@@ -30,6 +30,7 @@ from jaxad.methods.differnet import (
   pooled_features,
 )
 from jaxad.methods.ganomaly import Generator
+from jaxad.networks import alad as alad_networks
 from jaxad.networks.dcgan import Encoder
 from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import make_trunk, normalize
@@ -130,6 +131,40 @@ CASES = {
     steps=240,
     ratio=2.0,
     seen=True,
+  ),
+  "alad": Case(
+    keywords=dict(
+      images=alad_networks.Layers(
+        latent_dim=8,
+        encoder=(4, 8, 8),
+        generator=(8, 8, 4),
+        xz_data=(4, 8, 8),
+        xz_code=(8,),
+        xz_joint=(8,),
+        xx=(4, 8),
+        zz=(8,),
+      ),
+      ema_decay=0.9,
+      learning_rate=2e-3,
+    ),
+    wrong=(
+      (
+        "images",
+        alad_networks.Layers(encoder=(4, 0)),
+        r"images.encoder=\(4, 0\).*1 to",
+      ),
+      (
+        "tables",
+        alad_networks.Layers(xx_dropout=1.0),
+        "tables.xx_dropout=1.0.*below 1",
+      ),
+      ("score", "features", "score='features'.*fm, l1, l2, ch"),
+      ("degree", 0, "degree=0.*1 to"),
+      ("percentile", 101.0, "percentile=101.0.*0 to 100"),
+    ),
+    ratio=2.0,
+    seen=True,
+    mean=True,
   ),
   "alocc": Case(
     keywords=dict(
@@ -696,6 +731,25 @@ def off_it(n, seed):
 
 # {method that takes rows as well: keywords of a small one}
 ROWS = {
+  "alad": dict(
+    tables=alad_networks.Layers(
+      latent_dim=2,
+      encoder=(32,),
+      generator=(32, 32),
+      xz_data=(32,),
+      xz_code=(32,),
+      xz_joint=(32,),
+      xx=(64,),
+      zz=(32,),
+      xz_dropout=0.0,
+      xx_dropout=0.0,
+      zz_dropout=0.0,
+      spectral_norm=False,
+    ),
+    learning_rate=3e-3,
+    ema_decay=0.9,
+    norm_momentum=0.9,
+  ),
   "egbad": dict(
     latent_dim=2,
     encoder_widths=(32,),

@@ -95,6 +95,35 @@ def by_held_out(nll: Score, log: Log, best: Checkpoints) -> Selection:
   return Selection("held_out_nll", figure, operator.lt, log, best)
 
 
+class Patience:
+  """Ends a phase when held-out normal examples no longer score lower.
+
+  What it has seen stands in the log, so a run that is continued ends where it
+  would have ended.
+
+  Args:
+    score: state to [N] scores of these examples.
+    epochs: without a new lowest mean before the phase ends.
+    log: where the mean of an epoch goes.
+  """
+
+  def __init__(self, score: Score, epochs: int, log: Log):
+    self._score, self._epochs, self._log = score, epochs, log
+
+  def __call__(self, moment: Moment) -> bool:
+    """Evaluates the moment's state; True ends the phase."""
+    mean = float(np.mean(self._score(moment.state)))
+    head = {"step": moment.step, "epoch": moment.epoch}
+    self._log.write(head | {"held_out_score": mean})
+    means = [
+      line["held_out_score"]
+      for line in self._log.lines()
+      if "held_out_score" in line
+      and line["step"] > moment.plan.start(moment.number)
+    ]
+    return len(means) - 1 - np.argmin(means) >= self._epochs
+
+
 class OfficialProtocol:
   """The figures of the authors' test code, after every epoch and at the end.
 

@@ -5,6 +5,8 @@ A threshold comes from scores of normal examples alone, best of examples that
 were held out of training. An example is anomalous where `score > threshold`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from jaxad.errors import InputError
@@ -155,6 +157,14 @@ def min_max(score: np.ndarray) -> np.ndarray:
   score = np.asarray(score)
   spread = score.max() - score.min()
   return (score - score.min()) / (spread if spread > 0 else 1)
+
+
+def above_percentile(percentile: float) -> Callable[[np.ndarray], np.ndarray]:
+  """`scores [N] -> [N] bool`: from a percentile of a whole test set on.
+
+  The rule of codes that know how many anomalies the test has.
+  """
+  return lambda score: score >= np.percentile(score, percentile)
 
 
 def above_min_max(score: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ Overfitting", JMLR 2014. A network reads its masks from the collection
     y, written = apply_train(network, params, x, collections=masks)
 """
 
+import itertools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -49,9 +51,14 @@ def draw_masks(key: jax.Array, rate: float, network: nn.Module, *args) -> dict:
     the probability 1 - rate.
   """
   init = lambda *args: network.init(jax.random.key(0), *args, train=False)
-  shapes, structure = jax.tree.flatten(jax.eval_shape(init, *args)[DROPOUT])
+  shapes, structure = jax.tree.flatten(
+    jax.eval_shape(init, *args).get(DROPOUT, {})
+  )
+  # One draw: each by itself would take XLA:CPU a second to compile.
+  ends = list(itertools.accumulate(leaf.size for leaf in shapes))
+  keep = jax.random.bernoulli(key, 1 - rate, (sum(ends[-1:]),))
   masks = [
-    jax.random.bernoulli(k, 1 - rate, leaf.shape)
-    for k, leaf in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
+    part.reshape(leaf.shape)
+    for part, leaf in zip(jnp.split(keep, ends[:-1]), shapes, strict=False)
   ]
   return {DROPOUT: structure.unflatten(masks)}
