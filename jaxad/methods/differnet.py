@@ -23,7 +23,6 @@ Where paper and official code differ, the default is the code:
                                                 after: fixed (`test_rotations`)
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import jax
@@ -47,10 +46,10 @@ from jaxad.fields import (
 )
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.coupling import CLAMP_CONSTANTS, OUTPUT_LIMIT, Flow
-from jaxad.layers.cpu import concrete, on_cpu
+from jaxad.layers.cpu import concrete
 from jaxad.layers.jitter import color_jitter, draw_jitter
 from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
-from jaxad.networks.pyramid import check_images, pyramid
+from jaxad.networks.pyramid import check_images, pooled_features
 from jaxad.networks.trunk import (
   TRUNKS,
   feature_channels,
@@ -60,44 +59,6 @@ from jaxad.networks.trunk import (
 )
 from jaxad.networks.variables import divided
 from jaxad.optim import adam_l2
-
-# On a CPU the trunk takes its images a few at a time: their activations then
-# stay in reach of the caches and cost few page faults (2.7 s -> 2.2 s for 64
-# images of 448 px).
-CPU_IMAGES_AT_ONCE = 8
-
-
-def pooled_features(trunks, variables, x, n_scales, dtype=jnp.float32):
-  """Means of the trunk's feature maps at each scale, side by side.
-
-  Args:
-    trunks: Linen module, [B, h, w, 3] to [B, h', w', F], or several of them,
-      ends of one trunk; the compiler merges what they have in common.
-    variables: of the whole trunk.
-    x: [B, H, W, 3], normalised.
-    n_scales: scales of the pyramid.
-    dtype: of the trunk's arithmetic.
-
-  Returns:
-    y [B, sum of F * n_scales], of x's dtype, the largest scale first.
-  """
-  trunks = trunks if isinstance(trunks, Sequence) else [trunks]
-  variables = jax.tree.map(lambda v: v.astype(dtype), variables)
-
-  def pooled(x):
-    scales = pyramid(x.astype(dtype), n_scales)
-    maps = [
-      trunk.apply(variables, scale).astype(x.dtype)
-      for scale in scales
-      for trunk in trunks
-    ]
-    return jnp.concatenate([m.mean((1, 2)) for m in maps], axis=-1)
-
-  def in_chunks(x):
-    y = map_chunks(pooled, x, CPU_IMAGES_AT_ONCE)
-    return y.reshape(x.shape[0], -1)
-
-  return on_cpu(in_chunks, pooled, x)
 
 
 def negative_log_likelihood(z: jax.Array, logdet: jax.Array) -> jax.Array:

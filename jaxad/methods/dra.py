@@ -38,7 +38,6 @@ another one drawn for it.
 from fractions import Fraction
 from typing import Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,71 +54,16 @@ from jaxad.detector import (
 from jaxad.errors import InputError
 from jaxad.fields import Count, Share, checked
 from jaxad.layers.augmentation import Augmentation, augmented
-from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.conv import Conv, pytorch_uniform
+from jaxad.layers.batch_norm import running_average
 from jaxad.layers.cutmix import draw_pseudo, with_pseudo
 from jaxad.losses import Criterion
-from jaxad.networks.heads import PatchHead, enlarged_mean
+from jaxad.networks.heads import HEADS, Heads, enlarged_mean
 from jaxad.networks.pyramid import Scales, Trunk
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import ClippedAdam, descend
 
-HEADS = ("holistic", "seen", "pseudo", "composite")
-
 # Images from which the official test draws its references.
 OFFICIAL_POOL = 32
-
-
-class Heads(nn.Module):
-  """The four heads on a feature map of one scale.
-
-  Attributes:
-    top_k: share of the patches whose mean is a score.
-    epsilon: of the composite head's norm.
-    hidden: of the holistic head.
-  """
-
-  top_k: float
-  epsilon: float = 1e-5
-  hidden: int = 256
-
-  @nn.compact
-  def __call__(self, y, reference, train: bool):
-    """Scores a batch.
-
-    Args:
-      y: [B, h, w, C].
-      reference: [R, h, w, C], maps of normal images.
-      train: whether the composite head's norm normalises by the batch.
-
-    Returns:
-      (scores [4, B] by `HEADS`, patch scores [3, B, h, w] of the last three).
-    """
-    channels = y.shape[-1]
-    hidden = nn.relu(_dense(self.hidden, channels, "fc1")(y.mean((1, 2))))
-    scores, patches = [jnp.abs(_dense(1, self.hidden, "fc2")(hidden))], []
-
-    init = pytorch_uniform(9 * channels)
-    residual = Conv(
-      channels,
-      3,
-      padding=1,
-      kernel_init=init,
-      bias_init=init,
-      name="conv",
-    )(reference.mean(0) - y)
-    residual = nn.relu(BatchNorm(self.epsilon, name="norm")(residual, train))
-
-    for name, z in (("seen", y), ("pseudo", y), ("composite", residual)):
-      score, places = PatchHead(self.top_k, name=name)(z)
-      scores.append(score)
-      patches.append(jnp.abs(places[..., 0]))
-    return jnp.stack(scores)[..., 0], jnp.stack(patches)
-
-
-def _dense(features, fan_in, name):
-  init = pytorch_uniform(fan_in)
-  return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
 
 
 def head_rows(label: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -112,15 +112,10 @@ def gradient_map(
   magnitude = jnp.abs(gradient).sum(-1)
   low = magnitude.min((1, 2), keepdims=True)
   high = jnp.percentile(magnitude, percentile, axis=(1, 2), keepdims=True)
-  scaled = _scaled(magnitude, low, high)
-  return gaussian_smooth(scaled[..., None], sigma, truncate)[..., 0]
-
-
-def _scaled(v, low, high):
-  """(v - low) / (high - low), cut to [0, 1]; 0 where that is 0 / 0."""
   span = high - low
-  scaled = (v - low) / jnp.where(span > 0, span, 1)
-  return jnp.where(span > 0, jnp.clip(scaled, min=0, max=1), 0)
+  scaled = jnp.clip((magnitude - low) / jnp.where(span > 0, span, 1), 0, 1)
+  scaled = jnp.where(span > 0, scaled, 0)
+  return gaussian_smooth(scaled[..., None], sigma, truncate)[..., 0]
 
 
 @checked
@@ -245,14 +240,9 @@ def distillation(
     smallest: side of the smallest images.
     loss_stages: indices of the maps in the loss.
     score_stages: indices of the maps in the score.
-    lam: see `kdad`.
-    direction_only: see `kdad`.
-    normalize: see `kdad`.
+    lam, direction_only, normalize, map, map_sigma: see `kdad`.
     tx: the cloner's optimiser.
-    map: see `kdad`.
-    map_sigma: see `kdad`.
-    map_percentile: see `gradient_map`.
-    map_truncate: likewise.
+    map_percentile, map_truncate: see `gradient_map`.
     cosine_epsilon: see `disagreement`.
     norm_momentum: weight of the old running statistics of all norms.
 
@@ -303,20 +293,19 @@ def distillation(
   def step(state: State, batch: Batch, draws):
     del draws
     x = pixels(batch["x"])
-    params, running = state.params, state.collections
+    params = state.params
     targets = jax.lax.stop_gradient(teacher(params["trunk"], x))
     grads, (metrics, stats) = jax.grad(loss_fn, has_aux=True)(
       params["cloner"], x, targets
     )
     updates, opt_state = tx.update(grads, state.opt_state, params["cloner"])
+    cloned = optax.apply_updates(params["cloner"], updates)
+    running = running_average(
+      state.collections["cloner"], stats, momentum=norm_momentum
+    )
     state = state.replace(
-      params=params
-      | {"cloner": optax.apply_updates(params["cloner"], updates)},
-      collections={
-        "cloner": running_average(
-          running["cloner"], stats, momentum=norm_momentum
-        )
-      },
+      params=params | {"cloner": cloned},
+      collections={"cloner": running},
       opt_state=opt_state,
     )
     return state, metrics

@@ -131,8 +131,7 @@ def ocgan(
     b2: Adam's decay of the second moment.
     eps: Adam's epsilon.
     slope: of leaky ReLU.
-    norm_momentum: weight of the old running statistics of all norms; None is
-      0.9, released 0.1.
+    norm_momentum: of all running statistics; None is 0.9, released 0.1.
     norm_epsilon: of all norms.
 
   Returns:
@@ -166,15 +165,10 @@ def ocgan(
     z = jnp.zeros(latent_shape(x), x.dtype)
     nets = networks(x.shape[-1])
     params_key, state_key = jax.random.split(key)
+    inputs = dict.fromkeys(players, (x,))
+    inputs |= {"decoder": (z, None), "latent": (z,)}
     params, collections = initialize(
-      params_key,
-      {
-        "encoder": (nets["encoder"], x),
-        "decoder": (nets["decoder"], z, None),
-        "visual": (nets["visual"], x),
-        "latent": (nets["latent"], z),
-        "classifier": (nets["classifier"], x),
-      },
+      params_key, {name: (nets[name], *inputs[name]) for name in players}
     )
     if not paper:  # a naming rule of the code zeroes the running variances too
       collections = jax.tree.map(jnp.zeros_like, collections)
@@ -244,9 +238,7 @@ def ocgan(
   def draw(key, batch: Batch):
     x, shape = batch["x"], latent_shape(batch["x"])
     noise_key, keep_key, *keys = jax.random.split(key, 5)
-    uniform = lambda key: jax.random.uniform(
-      key, shape, minval=-1.0, maxval=1.0
-    )
+    uniform = lambda key: jax.random.uniform(key, shape, minval=-1.0)
     noise = jax.random.normal(noise_key, x.shape) if paper else image_noise(x)
     return {
       "noise": noise_std * noise,
@@ -280,7 +272,6 @@ def ocgan(
     )
     params, opt_state = state.params, state.opt_state
     running = state.collections
-
     if paper:
       # The discriminators see the latents from which mining starts.
       eps = uniform = draws["eps"]

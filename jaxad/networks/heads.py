@@ -5,6 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxad.layers.batch_norm import BatchNorm
 from jaxad.layers.conv import Conv, pytorch_uniform
 
 
@@ -56,6 +57,61 @@ class PatchHead(nn.Module):
     if self.absolute and self.top_k > 0:
       z = jnp.abs(z)
     return top_k_mean(z, self.top_k), z
+
+
+HEADS = ("holistic", "seen", "pseudo", "composite")
+
+
+class Heads(nn.Module):
+  """The four heads of DRA on a feature map of one scale.
+
+  Attributes:
+    top_k: share of the patches whose mean is a score.
+    epsilon: of the composite head's norm.
+    hidden: of the holistic head.
+  """
+
+  top_k: float
+  epsilon: float = 1e-5
+  hidden: int = 256
+
+  @nn.compact
+  def __call__(self, y, reference, train: bool):
+    """Scores a batch.
+
+    Args:
+      y: [B, h, w, C].
+      reference: [R, h, w, C], maps of normal images.
+      train: whether the composite head's norm normalises by the batch.
+
+    Returns:
+      (scores [4, B] by `HEADS`, patch scores [3, B, h, w] of the last three).
+    """
+    channels = y.shape[-1]
+    hidden = nn.relu(_dense(self.hidden, channels, "fc1")(y.mean((1, 2))))
+    scores, patches = [jnp.abs(_dense(1, self.hidden, "fc2")(hidden))], []
+
+    init = pytorch_uniform(9 * channels)
+    residual = Conv(
+      channels,
+      3,
+      padding=1,
+      kernel_init=init,
+      bias_init=init,
+      name="conv",
+    )(reference.mean(0) - y)
+    residual = nn.relu(BatchNorm(self.epsilon, name="norm")(residual, train))
+
+    for name, z in (("seen", y), ("pseudo", y), ("composite", residual)):
+      score, places = PatchHead(self.top_k, name=name)(z)
+      scores.append(score)
+      patches.append(jnp.abs(places[..., 0]))
+    return jnp.stack(scores)[..., 0], jnp.stack(patches)
+
+
+def _dense(features, fan_in, name):
+  init = pytorch_uniform(fan_in)
+  return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
 
 
 def enlarged_mean(maps: list, size: tuple[int, int]) -> jax.Array:
