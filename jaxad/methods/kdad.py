@@ -245,9 +245,6 @@ def distillation(
     map_percentile, map_truncate: see `gradient_map`.
     cosine_epsilon: see `disagreement`.
     norm_momentum: weight of the old running statistics of all norms.
-
-  Returns:
-    A `Detector`.
   """
 
   def init(key, batch: Batch, plan=None) -> State:
