@@ -14,12 +14,15 @@ from recording import COMMITTED
 # Where half of a number would make no difference, or no sense.
 OTHERS = {
   "adam_eps": 0.01,
+  "b1": 0.7,
   "bn_eps": 0.1,
   "clip": 1.0,
   "clip_eps": 0.5,
   "cosine_eps": 10.0,
   "criterion": "bce",
   "d_lat_sign": -1,
+  "latent": "linear",
+  "ln_eps": 0.1,
   "loss_layers": "6,9,12",
   "noise_std": 0.5,
   "objective": "v1",
