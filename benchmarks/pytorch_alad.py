@@ -10,6 +10,7 @@ cost is that of the original or less. Images are [B, C, 32, 32] in [-1, 1].
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 NORM = {"eps": 1e-3, "momentum": 0.01}
@@ -18,8 +19,11 @@ SLOPE = 0.2
 
 def initialise(module):
   """Kernels around 0, biases 0."""
-  if hasattr(module, "weight") and not isinstance(module, nn.BatchNorm2d):
-    nn.init.normal_(module.weight, 0.0, 0.01)
+  if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+    weights = module.weight
+    if parametrize.is_parametrized(module):
+      weights = module.parametrizations.weight.original
+    nn.init.normal_(weights, 0.0, 0.01)
     nn.init.zeros_(module.bias)
 
 
