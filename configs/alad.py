@@ -28,7 +28,7 @@ def get_config(preset=None):
   config = configs.base("alad", preset, default="digits/0")
   config.train.drop_remainder = True
   if config.data.name in TABLES:
-    config.train.epochs = 300
+    config.train.epochs = 150
     config.train.batch_size = 50
     if config.data.subset == "arrhythmia":
       config.data.subset = None

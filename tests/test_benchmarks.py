@@ -149,6 +149,19 @@ def test_small_gans_run(load, workload):
 
 
 @pytest.mark.whole
+def test_small_alad_runs(load):
+  alad, harness = load("alad"), load("harness")
+  options = harness.Options(small=True, tf32=False, bfloat16=False)
+  makes = [alad.make_jaxad]
+  if importlib.util.find_spec("torch") is not None:
+    makes.append(alad.make_pytorch)
+  for make in makes:
+    program = make("L1", options)
+    assert (program.items, program.steps) == (4, 1)
+    program.run()
+
+
+@pytest.mark.whole
 def test_small_searches_run(load):
   anogan, harness = load("anogan"), load("harness")
   options = harness.Options(small=True, tf32=False, bfloat16=False)

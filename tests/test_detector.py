@@ -146,6 +146,7 @@ CASES = {
       ),
       ema_decay=0.9,
       learning_rate=2e-3,
+      norm_momentum=0.9,
     ),
     wrong=(
       (
@@ -162,6 +163,7 @@ CASES = {
       ("degree", 0, "degree=0.*1 to"),
       ("percentile", 101.0, "percentile=101.0.*0 to 100"),
     ),
+    steps=400,
     ratio=2.0,
     seen=True,
     mean=True,

@@ -24,6 +24,7 @@ from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Phase, Plan, Scores, State, Stream
 from jaxad.errors import InputError
+from jaxad.evaluation import epochs
 from jaxad.evaluation.scoring import Scorer
 from jaxad.feed import as_dataset
 from jaxad.seeding import generator
@@ -641,6 +642,19 @@ def test_early_stop_waits_for_its_patience():
   call = callbacks.early_stop(lambda state: next(values), patience=2)
   moment = loop.Moment(None, None, None, 0, 0, 0)
   assert [call(moment) for _ in range(6)] == [False] * 5 + [True]
+
+
+def test_patience_goes_on_where_its_log_ends(tmp_path):
+  values = iter([[9.0], [3.0], [2.0], [2.5], [1.0, 1.0], [1.5], [1.0]])
+  plan = Plan(4, (3, 99), (1, 1))
+
+  def call(step):
+    log = callbacks.Log(tmp_path / "metrics.jsonl", 1)  # of a continued run
+    patience = epochs.Patience(lambda state: next(values), 2, log)
+    return patience(loop.Moment(None, plan, None, step, int(step > 3), step))
+
+  # What another phase scored does not count, nor an equal mean as lower.
+  assert [bool(call(step)) for step in range(3, 10)] == [False] * 6 + [True]
 
 
 def test_a_phase_may_be_a_fit_alone(tmp_path):

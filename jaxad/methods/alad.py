@@ -232,16 +232,10 @@ def alad(
 
   def draw(key, batch: Batch):
     nets, layers = networks(batch["x"]), layers_of(batch["x"])
-    shape = batch["x"].shape
-    x, z, xx, zz = (
-      jax.ShapeDtypeStruct(like, jnp.float32)
-      for like in (
-        shape,
-        (shape[0], layers.latent_dim),
-        (shape[0], 2 * shape[1], *shape[2:]),
-        (shape[0], 2 * layers.latent_dim),
-      )
-    )
+    n, rows, *rest = batch["x"].shape
+    like = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    x, xx = like(n, rows, *rest), like(n, 2 * rows, *rest)
+    z, zz = (like(n, k * layers.latent_dim) for k in (1, 2))
     drawn = {
       "xz": (layers.xz_dropout, nets["xz"], x, z),
       "xx": (layers.xx_dropout, nets["xx"], xx),
