@@ -3,8 +3,7 @@
 
     python -m jaxad.run --config adae
 
-trains on nine of the ten embedded `digits` and finds the tenth. A thousand
-images of 8 px are told apart by a short code and a calm game.
+trains on nine of the ten embedded `digits` and finds the tenth.
 
     python -m jaxad.run --config adae:mnist/2 --config.data.root=/path/to/mnist
 

@@ -5,7 +5,7 @@
 
 trains on one of the ten embedded `digits` and finds the nine others. It scores
 by the refiner's error: on a hundred images the discriminator's two scores swing
-between 0.2 and 0.9 from one epoch to another.
+between AUROCs of 0.2 and 0.9 while it trains.
 
     python -m jaxad.run --config alocc:mnist/1 --config.data.root=/path/to/mnist
 
