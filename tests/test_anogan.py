@@ -75,7 +75,8 @@ def test_a_code_that_does_not_improve_stands_still(state):
   same = searched(state, search_steps=4)
   np.testing.assert_allclose(stopped.image, same.image, rtol=1e-5)
   # At a tolerance between, some codes stop before others.
-  some = dict(tolerance=2.0, patience=1)
+  first, second = (searched(state, search_steps=n).image for n in (1, 2))
+  some = dict(tolerance=float(np.median(first - second)), patience=1)
   together = searched(state, **some)
   assert np.ptp(together.parts["steps"]) > 0
   for k in range(N):
