@@ -4,7 +4,7 @@
     python -m jaxad.run --config anogan
 
 trains on one of the ten embedded `digits` and tells it from the nine others.
-The networks are smaller than the published ones, and a search takes 150 steps
+The networks are smaller than the published ones, and a search takes 100 steps
 in place of 500.
 
     python -m jaxad.run --config anogan:mnist/2 \
@@ -31,15 +31,15 @@ def get_config(preset=None):
   if config.data.name == "digits":
     config.data.protocol = "one_vs_rest"
     config.data.image_size = 16
-    config.train.epochs = 100
+    config.train.epochs = 300
     config.train.batch_size = 32
     config.detector.latent_dim = 32
-    config.detector.generator_widths = (256, 64, 32)
-    config.detector.discriminator_widths = (32, 64, 256)
-    config.detector.learning_rate = 5e-4
+    config.detector.generator_widths = (128, 32, 32)
+    config.detector.discriminator_widths = (32, 32, 64)
+    config.detector.learning_rate = 1e-3
     config.detector.ema_decay = 0.99
     config.detector.norm_momentum = 0.9
-    config.detector.search_steps = 150
+    config.detector.search_steps = 100
     config.detector.search_rates = (5e-2, 2e-2)
-    config.detector.search_boundaries = (100,)
+    config.detector.search_boundaries = (60,)
   return config

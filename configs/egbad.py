@@ -25,7 +25,7 @@ def get_config(preset=None):
   config = configs.base("egbad", preset, default="digits/0")
   config.train.drop_remainder = True
   if config.data.name in TABLES:
-    config.train.epochs = 300
+    config.train.epochs = 100
     config.train.batch_size = 50
     return config
   config.data.protocol = "leave_one_out"

@@ -37,7 +37,9 @@ def norm(v: jax.Array, degree: int, batch_axes: int = 1) -> jax.Array:
     [B], or of the shape of so many axes.
   """
   v = v.reshape(*v.shape[:batch_axes], -1)
-  return jnp.abs(v).sum(-1) if degree == 1 else optax.safe_norm(v, 0.0, axis=-1)
+  if degree == 1:
+    return (v * jnp.sign(v)).sum(-1)  # the derivative of jnp.abs at 0 is 1
+  return optax.safe_norm(v, 0.0, axis=-1)
 
 
 # Losses of scores p that are high for anomalies (target 1) and low for normal

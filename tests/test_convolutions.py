@@ -250,6 +250,23 @@ def test_gradient_of_few_channels_is_a_product_on_cpu():
   assert (" convolution(" in text) == (jax.default_backend() != "cpu")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 4, 2, 1), (12, 3, 7, 4, 2, 1)])
+def test_gradient_of_stride_two(shape, dtype):
+  compare_with_plain(shape, dtype)
+
+
+def test_gradients_by_the_pixels_change_places_on_cpu():
+  """Of a convolution it is a product, of a transposed one a convolution."""
+  x, kernel = arrays(8, 6, 5, 4, "float32")
+  for layer in (convolve, convolve_transposed):
+    gradient = jax.grad(lambda x, k, layer=layer: layer(x, k, 2, 1).sum())
+    text = jax.jit(gradient).lower(x, kernel).compile().as_text()
+    transposed = layer is convolve_transposed
+    on_cpu = jax.default_backend() == "cpu"
+    assert (" convolution(" in text) == (transposed == on_cpu)
+
+
 def compare_with_plain(shape, dtype):
   """Compares value, gradients and second derivatives on five images.
 

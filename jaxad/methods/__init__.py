@@ -30,7 +30,7 @@ ROWS = {
     "score": "nll",
   },
   # The code's, but for its rate, that of ten thousands of steps.
-  "egbad": {"latent_dim": 32, "learning_rate": 1e-3, "ema_decay": 0.99},
+  "egbad": {"latent_dim": 32, "learning_rate": 1e-3},
 }
 
 METHODS = {
