@@ -197,6 +197,9 @@ CASES = {
       norm_momentum=0.9,
       search_steps=30,
       search_rates=(0.2,),
+      # Without training, gradients by the code are near 0, and steps of full
+      # length would follow their rounding.
+      search_eps=0.1,
       search_boundaries=(),
     ),
     wrong=(

@@ -16,20 +16,17 @@ code to that z whose G(z) is most like x, in its pixels and to D's features f:
 
     L(z) = (1 - lam) |x - G(z)| + lam |f(x) - f(G(z))|,    lam = 0.1.
 
-What is left of L after the last step is the score. Images do not meet: each
-code has a gradient, an Adam and a start, from the key of the image, of its own,
-and all are searched for at once.
+What is left of L after the last step is the score. All codes are searched for
+at once; each has a gradient, an Adam and a start of its own.
 
                code (default)               paper
   networks     dense and convolutional      DCGAN, for 64 pixels
   start        N(0, 1), cut at 2            the prior: `start="prior"`
   search       Adam, falling rates          gradient descent, 500 steps
   G in a test  averaged weights             the last: `ema_decay=0`
-  moments      of the batch before, see     fresh
-               `search_keeps_moments`
 
-Moments are fresh here too unless that is asked for. A second version of the
-same authors, of ALAD, has the weights of L swapped: `lam=0.9`.
+In that code Adam's moments pass from batch to batch of a test: see
+`search_keeps_moments`. ALAD's authors swap the weights of L: `lam=0.9`.
 """
 
 from typing import Literal
@@ -232,19 +229,16 @@ def anogan(
 
   def step(state: State, batch: Batch, draws):
     x = standardize(batch["x"])
-    generator = state.params["generator"]
-    x_fake, _ = apply_train(generator_of(x), generator, draws["z_d"])
+    x_fake, _ = apply_train(
+      generator_of(x), state.params["generator"], draws["z_d"]
+    )
+    d_loss = lambda params: discriminator_loss(params, x, x_fake)
+    g_loss = lambda params: generator_loss(params, x, draws["z_g"])
     params, opt_state, (d_terms, on_images) = game.move(
-      "discriminator",
-      lambda params: discriminator_loss(params, x, x_fake),
-      state.params,
-      state.opt_state,
+      "discriminator", d_loss, state.params, state.opt_state
     )
     params, opt_state, (g_terms, on_codes) = game.move(
-      "generator",
-      lambda params: generator_loss(params, x, draws["z_g"]),
-      params,
-      opt_state,
+      "generator", g_loss, params, opt_state
     )
     passes = {"discriminator": on_images, "generator": (on_codes,)}
     running = {
@@ -324,8 +318,7 @@ def anogan(
     stands = old["waited"] >= patience
     return jax.tree.map(lambda old, new: jnp.where(stands, old, new), old, new)
 
-  def still(found):
-    return (found["codes"]["waited"] >= patience).all(1)
+  still = lambda found: (found["codes"]["waited"] >= patience).all(1)
 
   def finish_search(state: State, x, found) -> Scores:
     x, codes = standardize(x), found["codes"]
