@@ -11,7 +11,10 @@ import pytest
 # times on small arrays: without the passes that make them fast it is a third.
 # The arithmetic is the same up to the order of sums. XLA reads flags when it is
 # first used.
-FLAGS = ["--xla_backend_optimization_level=0"]
+FLAGS = [
+  "--xla_backend_optimization_level=0",
+  "--xla_cpu_parallel_codegen_split_count=1",
+]
 # XLA stops at a flag it does not know, and each jax knows others.
 jax_version = importlib.metadata.version("jax")
 if jax_version.startswith("0.10."):

@@ -131,10 +131,14 @@ def test_base_gives_fresh_fields(config):
 # What a file runs on without a preset.
 EMBEDDED = {
   "adae": "digits/0",
+  "alad": "digits/0",
   "alocc": "digits/1",
+  "anogan": "digits/0",
   "devnet": "textures",
   "differnet": "textures",
   "dra": "textures",
+  "egbad": "digits/0",
+  "fanogan": "digits/0",
   "flos": "textures",
   "ganomaly": "digits/0",
   "kdad": "textures",
@@ -286,7 +290,7 @@ def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
-  assert "one of devnet, differnet, dra, flos, ganomaly" in message
+  assert "one of adae, alad, alocc, anogan, devnet, " in message
 
 
 def test_load_errors(tmp_path):

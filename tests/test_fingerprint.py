@@ -111,7 +111,7 @@ def test_what_is_missing_new_or_changed_is_named(splits):
   none = splits | {"train": splits["train"].take(np.array([], int))}
   assert difference(before, rows(none)) == (
     "the training images are not those of the run: good/000.png is missing "
-    "(4 images differ in all)"
+    "(4 differ in all)"
   )
   added = splits | {"outliers": make(["good/001.png"])}
   assert difference(before, rows(added)) == (
@@ -139,7 +139,7 @@ def test_what_moved_is_named_unless_the_set_has_changed(splits):
   )
   now["train"] = make([f"good/00{k}.png" for k in (0, 1, 2, 9)])
   message = difference(before, rows(now))
-  assert "good/009.png is new" in message and "2 images differ" in message
+  assert "good/009.png is new" in message and "2 differ" in message
 
 
 def test_another_order_is_told(splits):

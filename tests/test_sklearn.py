@@ -248,7 +248,7 @@ def test_what_is_drawn_comes_from_the_row():
 @pytest.mark.parametrize(
   "keywords, x, words",
   [
-    (dict(method="svm"), None, "method='svm': expected one of devnet, .*dra"),
+    (dict(method="svm"), None, "method='svm': expected one of adae, .*dra"),
     (dict(learning_rat=1.0), None, "keyword='learning_rat' .* learning_rate"),
     (dict(learning_rate=-1.0), None, "learning_rate=-1.0: expected a number"),
     (dict(holdout=1.0), None, "holdout=1.0: expected a number, 0 to below 1"),

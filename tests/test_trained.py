@@ -11,11 +11,13 @@ import shutil
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 from trained_runs import damaged, images_of, write_run
 
 import jaxad
 from jaxad import cli, data, run, trained
+from jaxad import config as configs
 from jaxad.errors import InputError
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -92,9 +94,8 @@ def loaded(home):
 
 @pytest.fixture(scope="module")
 def dataset(home, loaded):
-  fields = dict(loaded.config["data"], root=str(home / "images.away"))
-  fields.pop("holdout")
-  return data.load(**fields)
+  fields = configs.data_arguments(ConfigDict(loaded.config))
+  return data.load(**fields | {"root": str(home / "images.away")})
 
 
 def table(home):

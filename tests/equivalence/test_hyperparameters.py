@@ -30,7 +30,11 @@ OTHERS = {
   "refine": "mse_clean",
   "reinit_below": 10.0,
   "rms_eps": 0.1,
+  "score_degree": 2,
   "score_layers": "9,12",
+  "score_method": "cross-e",
+  "search_eps": 0.5,
+  "sn_eps": 0.1,
   "variant": "paper",
   "weight_decay": 0.1,
 }
