@@ -128,22 +128,26 @@ CASES = {
       ("score", "l2", "score='l2'.*discriminator, generator"),
       ("lambda_d", -1.0, "lambda_d=-1.0.*0 to"),
     ),
-    steps=240,
+    normal=cropped(stripes, 16),
+    odd=cropped(noise, 16),
+    steps=400,
     ratio=2.0,
     seen=True,
+    mean=True,
   ),
   "alad": Case(
     keywords=dict(
       images=alad_networks.Layers(
         latent_dim=8,
-        encoder=(4, 8, 8),
-        generator=(8, 8, 4),
-        xz_data=(4, 8, 8),
+        encoder=(4, 8),
+        generator=(8, 4),
+        xz_data=(4, 8),
         xz_code=(8,),
         xz_joint=(8,),
         xx=(4, 8),
         zz=(8,),
       ),
+      score="l1",
       ema_decay=0.9,
       learning_rate=2e-3,
       norm_momentum=0.9,
@@ -163,7 +167,9 @@ CASES = {
       ("degree", 0, "degree=0.*1 to"),
       ("percentile", 101.0, "percentile=101.0.*0 to 100"),
     ),
-    steps=400,
+    steps=600,
+    normal=cropped(stripes, 16),
+    odd=cropped(noise, 16),
     ratio=2.0,
     seen=True,
     mean=True,
@@ -300,10 +306,12 @@ CASES = {
       ("latent", "sigmoid", "latent='sigmoid'.*linear, tanh, .*stoch_clip"),
       ("encoder_share", 1.0, "encoder_share=1.0.*above 0 to below 1"),
     ),
-    normal=cropped(stripes, 16),
-    odd=cropped(noise, 16),
+    normal=cropped(stripes, 8),
+    odd=cropped(noise, 8),
+    steps=300,
     ratio=2.0,
     seen=True,
+    mean=True,
   ),
   "flos": Case(keywords=LABELLED, wrong=WRONG, ratio=2.0),
   "ganomaly": Case(
@@ -650,7 +658,7 @@ def test_score_and_map_come_from_one_pass(subject):
   assert_close(plain.image, np.asarray(alone.image))
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_training_makes_odd_examples_stand_out(subject):
   normal, odd = subject.case.normal(4, seed=9), subject.case.odd(4, seed=9)
   if subject.case.seen:
@@ -794,7 +802,7 @@ def test_rows(name, check):
   check(rows_subject_of(name))
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_training_makes_odd_rows_stand_out(name):
   test_training_makes_odd_examples_stand_out(rows_subject_of(name))
