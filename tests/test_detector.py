@@ -431,13 +431,12 @@ class Subject:
   @functools.cached_property
   def init(self):
     plan = plan_of(self.detector)
-    return jax.jit(functools.partial(self.detector.init, plan=plan))
+    # As users call it: jit would make arrays of Python numbers.
+    return functools.partial(self.detector.init, plan=plan)
 
   @functools.cached_property
   def state(self):
-    # As users call it: jit would make arrays of Python numbers.
-    plan = plan_of(self.detector)
-    return self.detector.init(jax.random.key(0), self.batch, plan)
+    return self.init(jax.random.key(0), self.batch)
 
   @functools.cached_property
   def updates(self):
