@@ -8,6 +8,7 @@ the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs. In a batch of the
 size that the run has, they give its bits. `jaxad.load_scorer` reads it.
 """
 
+import functools
 import importlib.metadata
 import json
 import pathlib
@@ -88,6 +89,7 @@ def export(run: trained.Run, path: str | pathlib.Path) -> None:
     "format": scorer.FORMAT,
     "platforms": PLATFORMS,
     "programs": {name: text for name, (text, _) in programs.items()},
+    "search_steps": run.detector.search and run.detector.search.n,
     "versions": {
       "jaxad": jaxad.__version__,
       "jax": jax.__version__,
@@ -134,50 +136,112 @@ def _programs(run):
       f"{run.method}: the method ends its scores on the host, where no "
       "exported program runs."
     )
-  score = {"scores": run.detector.score}
-  if len(run.shape) > 1:
-    score["maps"] = run.detector.localize or run.detector.score
-  found = {}
-  for kind, fn in score.items():
-    arrays = trained.arrays_of(run.state)
-    # The faster forms of layers on a CPU are for shapes of numbers alone.
-    for name, size in ("whole", str(run.batch_size)), ("any", "batch"):
-      program, inputs = _traceable(run, fn, kind == "maps", size, arrays)
+  found, weights = {}, trained.arrays_of(run.state)
+  # The faster forms of layers on a CPU are for shapes of numbers alone.
+  for name, size in ("whole", str(run.batch_size)), ("any", "batch"):
+    for kind, (program, inputs) in _traceable(run, size).items():
+      # Where the batch is a symbol, jax keeps weights that have no use.
+      if name == "any":
+        of_whole = found[f"{PLATFORMS[0]}/{kind}/whole"][0]["inputs"]
+        idle = weights.keys() - {entry[0] for entry in of_whole}
+        inputs = {n: v for n, v in inputs.items() if n not in idle}
       # One for all platforms would not everywhere give the bits of the run.
       for platform in PLATFORMS:
         exported = _exported(program, inputs, platform)
         found[f"{platform}/{kind}/{name}"] = exported
-      # Where the batch is a symbol, jax keeps weights that have no use.
-      used = {entry[0] for entry in exported[0]["inputs"]}
-      arrays = {name: v for name, v in arrays.items() if name in used}
   return found
 
 
-def _traceable(run, score, with_maps, size, arrays):
-  """A function of (weights by name, x, checksums), and its abstract inputs."""
-  key = jax.random.fold_in(run.key, SCORING)
-  unused = trained.arrays_of(run.state)
+def _traceable(run, size):
+  """{kind: (function of named arrays to such, its abstract inputs)}.
 
-  @jax.jit
-  def program(arrays, x, names):
-    state = trained.with_arrays(run.state, unused | arrays)
-    scores = score(state, x, example_keys(key, names))
+  Args:
+    run: whose scores they are.
+    size: of the batch; a number, or the name of a symbol.
+  """
+  detector, weights = run.detector, trained.arrays_of(run.state)
+  key = jax.random.fold_in(run.key, SCORING)
+
+  def state_of(values):
+    given = {name: values[name] for name in weights if name in values}
+    return trained.with_arrays(run.state, weights | given)
+
+  def keys_of(values):
+    return example_keys(key, values[scorer.NAMES])
+
+  def result(scores, with_maps):
     found = {f"parts/{name}": part for name, part in scores.parts.items()}
     if with_maps and scores.map is not None:
       found["map"] = scores.map
     return found | {"image": scores.image}
 
   shape = jax.export.symbolic_shape(",".join(map(str, (size, *run.shape))))
-  x = jax.ShapeDtypeStruct(shape, run.dtype)
-  names = jax.ShapeDtypeStruct(shape[:1], np.uint32)
-  return program, (arrays, x, names)
+  x = {scorer.X: jax.ShapeDtypeStruct(shape, run.dtype)}
+  names = {scorer.NAMES: jax.ShapeDtypeStruct(shape[:1], np.uint32)}
+  kinds = {"scores": False, "maps": True}
+  if len(run.shape) == 1:
+    del kinds["maps"]
+  if (search := detector.search) is None:
+    of = {False: detector.score, True: detector.localize or detector.score}
+
+    def scored(values, with_maps):
+      scores = of[with_maps](
+        state_of(values), values[scorer.X], keys_of(values)
+      )
+      return result(scores, with_maps)
+
+    return {
+      kind: (
+        jax.jit(functools.partial(scored, with_maps=with_maps)),
+        weights | x | names,
+      )
+      for kind, with_maps in kinds.items()
+    }
+
+  # A search is taken step by step, as the run has it on a CPU.
+  def start(values):
+    found = search.start(state_of(values), values[scorer.X], keys_of(values))
+    leaves = jax.tree.leaves(found)
+    return {f"{scorer.FOUND}{k}": leaf for k, leaf in enumerate(leaves)}
+
+  keys = jax.eval_shape(lambda: jax.random.split(run.key, 1))
+  like = jax.ShapeDtypeStruct((1, *run.shape), run.dtype)
+  structure = jax.tree.structure(
+    jax.eval_shape(search.start, run.state, like, keys)
+  )
+
+  def found_of(values):
+    leaves = [values[f"{scorer.FOUND}{k}"] for k in range(structure.num_leaves)]
+    return structure.unflatten(leaves)
+
+  def step(values):
+    found = search.step(state_of(values), values[scorer.X], found_of(values))
+    leaves = jax.tree.leaves(found)
+    return {f"{scorer.FOUND}{k}": leaf for k, leaf in enumerate(leaves)}
+
+  def finish(values, with_maps):
+    scores = search.finish(state_of(values), values[scorer.X], found_of(values))
+    return result(scores, with_maps)
+
+  found = jax.eval_shape(start, weights | x | names)
+  programs = {
+    "start": (jax.jit(start), weights | x | names),
+    "step": (jax.jit(step), weights | x | found),
+  }
+  return programs | {
+    kind: (
+      jax.jit(functools.partial(finish, with_maps=with_maps)),
+      weights | x | found,
+    )
+    for kind, with_maps in kinds.items()
+  }
 
 
 def _exported(program, inputs, platform):
   """(what a scorer must know of a program, its module)."""
-  found = jax.export.export(program, platforms=[platform])(*inputs)
-  arrays, *_ = inputs
-  named = [*sorted(arrays), scorer.X, scorer.NAMES]
+  found = jax.export.export(program, platforms=[platform])(inputs)
+  # As dicts are flattened.
+  named = sorted(inputs)
   outputs = sorted(jax.tree.unflatten(found.out_tree, found.out_avals))
   entry = lambda name, v: (name, v.dtype.name, ",".join(map(str, v.shape)))
   kept = found.module_kept_var_idx

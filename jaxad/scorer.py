@@ -26,10 +26,11 @@ from jaxad.image_scorer import ImageScorer
 from jaxad.preprocess import preprocessing
 
 # Of the file: its format, the keys of its metadata, and in front of the name of
-# a program; the inputs of a program that are no weights.
+# a program; the inputs of a program that are no weights, the last of them in
+# front of the number of an array of a search.
 FORMAT = 1
 METADATA, DIGEST, PROGRAM = "jaxad", "sha256", "program/"
-X, NAMES = "x", "names"
+X, NAMES, FOUND = "x", "names", "found/"
 
 # What a program may ask of XLA beyond StableHLO, by jax's own lowering.
 CUSTOM_CALLS = {"shape_assertion", "cu_threefry2x32_ffi"}
@@ -82,11 +83,14 @@ class Scorer(ImageScorer):
 
   def _dispatch(self, x, names, with_maps):
     # One program is for batches of the run's own size, as the run has it.
-    program = self._program(
-      "maps" if with_maps else "scores",
-      "whole" if len(x) == self.batch_size else "any",
-    )
-    return program({**self._weights, X: x, NAMES: names})
+    size = "whole" if len(x) == self.batch_size else "any"
+    program = lambda kind: self._program(kind, size)
+    values = {**self._weights, X: x, NAMES: names}
+    if steps := self.metadata["search_steps"]:
+      values |= program("start")(values)
+      for _ in range(steps):
+        values |= program("step")(values)
+    return program("maps" if with_maps else "scores")(values)
 
   def _fetch(self, scores):
     found = {"map": None, "parts": {}}

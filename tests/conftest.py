@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Options and shared set-up of the test suite."""
 
+import gc
 import importlib.metadata
 import os
 
@@ -22,6 +23,11 @@ if jax_version.startswith("0.10."):
 if jax_version.startswith(("0.10.", "0.12.")):
   FLAGS.append("--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+
+
+# Tracing makes millions of objects that stay: to look for garbage among them so
+# often takes a sixth of the time.
+gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_addoption(parser):

@@ -164,7 +164,7 @@ def add_one(root):
   ("change", "words"),
   [
     (delete_one, ("good/000.png is missing",)),
-    (replace_same_names, ("good/000.png has another content", "4 images")),
+    (replace_same_names, ("good/000.png has another content", "4 differ")),
     (replace_other_names, ("good/000.png is missing",)),
     (add_one, ("good/999.png is new",)),
   ],

@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path, capsys):
   captured = capsys.readouterr()
   assert "image AUROC" in captured.out
   assert "Of 100 good parts about" in captured.out
-  assert "fewer than 20 held-out images" in captured.out
+  assert "fewer than 20 held out" in captured.out
   # The remedy for a random trunk is named.
   assert "random weights" in captured.err
   assert "--config.detector.weights=" in captured.err

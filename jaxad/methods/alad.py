@@ -311,7 +311,7 @@ def alad(
     x_hat, _ = run("generator", code)
     _, real = run("xx", beside(x, x))
     logit, fake = run("xx", beside(x, x_hat))
-    difference = (x - x_hat).reshape(len(x), -1)
+    difference = (x - x_hat).reshape(x.shape[0], -1)
     parts = {
       "fm": jnp.linalg.norm(real - fake, degree, axis=-1),
       "l1": jnp.linalg.norm(difference, 1, axis=-1),

@@ -183,7 +183,7 @@ class PairXZ(nn.Module):
       x = nn.leaky_relu(x, self.slope)
     dense = (self.slope, self.dropout, init)
     _, z = MLP(self.code, None, *dense, name="code")(z, train)
-    xz = jnp.concatenate([x.reshape(len(x), -1), z], 1)
+    xz = jnp.concatenate([x.reshape(x.shape[0], -1), z], 1)
     return MLP(self.joint, 1, *dense, name="joint")(xz, train)
 
 
@@ -207,7 +207,7 @@ class PairXX(nn.Module):
       xx = conv(width, 5, 2, same_padding(xx, 5, 2), f"conv_{k}")(xx)
       xx = nn.leaky_relu(xx, self.slope)
       xx = Dropout(self.dropout, name=f"dropout_{k}")(xx, train)
-    xx = xx.reshape(len(xx), -1)
+    xx = xx.reshape(xx.shape[0], -1)
     return nn.Dense(1, kernel_init=kernel_init, name="dense_out")(xx), xx
 
 
