@@ -199,10 +199,14 @@ def _traceable(run, size):
     }
 
   # A search is taken step by step, as the run has it on a CPU.
-  def start(values):
-    found = search.start(state_of(values), values[scorer.X], keys_of(values))
+  def named(found):
     leaves = jax.tree.leaves(found)
     return {f"{scorer.FOUND}{k}": leaf for k, leaf in enumerate(leaves)}
+
+  def start(values):
+    return named(
+      search.start(state_of(values), values[scorer.X], keys_of(values))
+    )
 
   keys = jax.eval_shape(lambda: jax.random.split(run.key, 1))
   like = jax.ShapeDtypeStruct((1, *run.shape), run.dtype)
@@ -215,9 +219,9 @@ def _traceable(run, size):
     return structure.unflatten(leaves)
 
   def step(values):
-    found = search.step(state_of(values), values[scorer.X], found_of(values))
-    leaves = jax.tree.leaves(found)
-    return {f"{scorer.FOUND}{k}": leaf for k, leaf in enumerate(leaves)}
+    return named(
+      search.step(state_of(values), values[scorer.X], found_of(values))
+    )
 
   def finish(values, with_maps):
     scores = search.finish(state_of(values), values[scorer.X], found_of(values))

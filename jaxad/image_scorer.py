@@ -179,7 +179,8 @@ class ImageScorer(abc.ABC):
       try:
         views, layout = self._seen_as(image)
       except InputError as error:
-        raise InputError(f"image {name}: {error}") from error
+        noun = "row" if len(self.shape) == 1 else "image"
+        raise InputError(f"{noun} {name}: {error}") from error
       brightness = None if layout is None else float(views.mean(dtype=float))
       seen.append(_Seen(len(views), layout, brightness))
       for view in views:

@@ -161,7 +161,7 @@ CASES = {
       (
         "tables",
         alad_networks.Layers(xx_dropout=1.0),
-        "tables.xx_dropout=1.0.*below 1",
+        "tables.xx_dropout=1.0.*0 to 0.99",
       ),
       ("score", "features", "score='features'.*fm, l1, l2, ch"),
       ("degree", 0, "degree=0.*1 to"),

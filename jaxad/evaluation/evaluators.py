@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from jaxad.data.examples import Examples
 from jaxad.detector import Scores
 from jaxad.evaluation import metrics
+from jaxad.evaluation.thresholds import above_percentile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def contamination_figures(found: Evaluation) -> dict:
   if share is None or not (label == 1).any():
     return {}
   score = found.scores.image
-  predicted = score >= np.quantile(score, 1 - share)
+  predicted = above_percentile(100 * (1 - share))(score)
   hits = int((predicted & (label == 1)).sum())
   precision = hits / int(predicted.sum())
   recall = hits / int((label == 1).sum())

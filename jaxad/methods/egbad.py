@@ -25,7 +25,7 @@ One more point is of the code alone: on images G(E(x)), although no loss sees
 it, counts in the running statistics of G (`count_reconstructions`).
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -36,10 +36,10 @@ from jaxad.detector import Batch, Detector, Phase, Scores, State, Stream
 from jaxad.errors import InputError
 from jaxad.fields import (
   Count,
+  DropoutRate,
   Epsilon,
   LearningRate,
   Momentum,
-  Range,
   Share,
   checked,
 )
@@ -60,8 +60,6 @@ from jaxad.networks.efficient_gan import (
 from jaxad.networks.mlp import MLP
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import Game, adam_hat
-
-Dropped = Annotated[float, Range(0, 0.99)]
 
 
 class Dense(MLP):
@@ -115,7 +113,7 @@ def egbad(
   discriminator_widths: tuple[Count, ...] | None = None,
   code_width: Count | None = None,
   joint_width: Count | None = None,
-  dropout: Dropped | None = None,
+  dropout: DropoutRate | None = None,
   count_reconstructions: bool = True,
   score: Literal["fm", "cross_e", "cross_e_paper"] = "fm",
   degree: Literal[1, 2] = 1,

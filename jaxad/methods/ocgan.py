@@ -36,6 +36,7 @@ import jax.numpy as jnp
 from jaxad.detector import Batch, Detector, Phase, Scores, State
 from jaxad.fields import (
   Count,
+  DropoutRate,
   Epsilon,
   LearningRate,
   Momentum,
@@ -94,7 +95,7 @@ def ocgan(
   test_noise: bool = False,
   mining_steps: Count | None = None,
   mining_rate: Positive = 2.0,
-  dropout: Annotated[float, Range(0, 0.99)] = 0.5,
+  dropout: DropoutRate = 0.5,
   warm_up: Share = 0.75,
   learning_rate: LearningRate = 2e-4,
   b1: Momentum = 0.5,
@@ -162,8 +163,7 @@ def ocgan(
   def init(key, batch: Batch, plan=None) -> State:
     check_square(batch["x"].shape)
     x = standardize(batch["x"][:1])
-    z = jnp.zeros(latent_shape(x), x.dtype)
-    nets = networks(x.shape[-1])
+    z, nets = jnp.zeros(latent_shape(x), x.dtype), networks(x.shape[-1])
     params_key, state_key = jax.random.split(key)
     inputs = dict.fromkeys(players, (x,))
     inputs |= {"decoder": (z, None), "latent": (z,)}

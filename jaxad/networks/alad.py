@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxad.errors import InputError
-from jaxad.fields import Count, Momentum
+from jaxad.fields import Count, DropoutRate
 from jaxad.layers.batch_norm import BatchNorm
 from jaxad.layers.conv import Conv, ConvTranspose, same_padding
 from jaxad.layers.dropout import Dropout
@@ -52,9 +52,9 @@ class Layers(NamedTuple):
   xz_joint: tuple[Count, ...] = (1024,)
   xx: tuple[Count, ...] = (64, 128)
   zz: tuple[Count, ...] = (64, 32)
-  xz_dropout: Momentum = 0.2
-  xx_dropout: Momentum = 0.2
-  zz_dropout: Momentum = 0.2
+  xz_dropout: DropoutRate = 0.2
+  xx_dropout: DropoutRate = 0.2
+  zz_dropout: DropoutRate = 0.2
   spectral_norm: bool = True
 
 

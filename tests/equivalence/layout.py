@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxad.networks.variables import apply_train
+
 
 def channels_last(x):
   """[..., C, H, W] to [..., H, W, C]."""
@@ -128,6 +130,12 @@ def of_tensorflow(arrays, rename, transposed=False):
       value = value.swapaxes(2, 3)
     tree[TENSORFLOW[leaf]] = value
   return params, stats
+
+
+def by_batch(module, params, collections, x):
+  """A network's output in training mode, with the arguments of `apply_eval`."""
+  del collections
+  return apply_train(module, params, x)[0]
 
 
 def recorded_state(detector, batch, params, collections, precision):

@@ -12,7 +12,7 @@ from recording import ADAM, FORWARD, GRADIENT, NORMS, STEPS, STORED
 import jaxad
 from jaxad.evaluation.metrics import image_auroc
 from jaxad.methods.adae import AutoEncoder
-from jaxad.networks.variables import apply_eval, apply_train
+from jaxad.networks.variables import apply_eval
 
 KEYWORDS = ADAM | NORMS
 KEYWORDS |= {
@@ -103,13 +103,8 @@ def start(golden, initial, sizes, precision):
   return detector, layout.recorded_state(detector, batch, *initial, precision)
 
 
-def by_batch(module, params, collections, x):
-  del collections
-  return apply_train(module, params, x)[0]
-
-
 @pytest.mark.parametrize(
-  "mode, apply", [("train", by_batch), ("eval", apply_eval)]
+  "mode, apply", [("train", layout.by_batch), ("eval", apply_eval)]
 )
 def test_forward(golden, initial, sizes, close, mode, apply):
   params, collections = initial

@@ -12,7 +12,7 @@ import jax
 import layout
 import numpy as np
 import pytest
-from recording import Tolerance
+from recording import IN_SINGLE
 
 import jaxad
 from jaxad.methods.alocc import (
@@ -23,7 +23,7 @@ from jaxad.methods.alocc import (
 )
 from jaxad.networks.variables import apply_train
 
-FORWARD, GRADIENT, STEPS = (Tolerance(rel, rel) for rel in (1e-5, 1e-4, 1e-3))
+FORWARD, GRADIENT, STEPS = IN_SINGLE
 KEYWORDS = {
   "refine": "refine",
   "r_steps": "r_steps",

@@ -11,14 +11,14 @@ import jax
 import layout
 import numpy as np
 import pytest
-from recording import ADAM, COMMITTED, NORMS, Tolerance
+from recording import ADAM, COMMITTED, IN_SINGLE, NORMS
 
 import jaxad
 from jaxad.methods.anogan import moments, resumed
 from jaxad.networks.efficient_gan import Discriminator, Generator
-from jaxad.networks.variables import apply_eval, apply_train
+from jaxad.networks.variables import apply_eval
 
-FORWARD, GRADIENT, STEPS = (Tolerance(rel, rel) for rel in (1e-5, 1e-4, 1e-3))
+FORWARD, GRADIENT, STEPS = IN_SINGLE
 NAMES = ("generator", "discriminator")
 TERMS = {
   "discriminator_loss": "loss",
@@ -111,14 +111,9 @@ def networks(golden):
   }
 
 
-def by_batch(module, params, collections, x):
-  del collections
-  return apply_train(module, params, x)[0]
-
-
 @pytest.mark.parametrize(
   "mode, inputs, apply",
-  [("train", "step0/dis", by_batch), ("eval", "eval", apply_eval)],
+  [("train", "step0/dis", layout.by_batch), ("eval", "eval", apply_eval)],
 )
 def test_forward(golden, networks, close, mode, inputs, apply):
   params, collections = read(golden, "param/")

@@ -11,14 +11,14 @@ import jax
 import layout
 import numpy as np
 import pytest
-from recording import ADAM, COMMITTED, NORMS, Golden, Tolerance
+from recording import ADAM, COMMITTED, IN_SINGLE, NORMS, Golden
 
 import jaxad
 from jaxad.layers.dropout import DROPOUT
 from jaxad.methods.egbad import Widths, make_networks
 from jaxad.networks.variables import apply_eval, apply_train
 
-FORWARD, GRADIENT, STEPS = (Tolerance(rel, rel) for rel in (1e-5, 1e-4, 1e-3))
+FORWARD, GRADIENT, STEPS = IN_SINGLE
 NAMES = ("encoder", "generator", "discriminator")
 TERMS = {
   "loss_discriminator": "loss",

@@ -20,15 +20,15 @@ import layout
 import numpy as np
 import optax
 import pytest
-from recording import ADAM, NORMS, STORED, Tolerance
+from recording import ADAM, IN_SINGLE, NORMS, STORED
 
 import jaxad
 from jaxad.layers.batch_norm import BatchNorm
 from jaxad.methods.fanogan import CONSTRAINTS
-from jaxad.networks.variables import apply_eval, apply_train
+from jaxad.networks.variables import apply_eval
 from jaxad.networks.wgan import Encoder, Generator, LayerNorm
 
-FORWARD, GRADIENT, STEPS = (Tolerance(rel, rel) for rel in (1e-5, 1e-4, 1e-3))
+FORWARD, GRADIENT, STEPS = IN_SINGLE
 KEYWORDS = ADAM | NORMS
 KEYWORDS |= {
   "gp_weight": "gp_weight",
@@ -238,11 +238,6 @@ def trained_gan(golden, state_of):
   return make
 
 
-def by_batch(module, params, collections, x):
-  del collections
-  return apply_train(module, params, x)[0]
-
-
 def test_forward(golden, networks, images, pixels, state_of, recorded, close):
   state = state_of(jaxad.fanogan(**recorded))
 
@@ -251,7 +246,7 @@ def test_forward(golden, networks, images, pixels, state_of, recorded, close):
     apply = lambda apply, name, x: apply(
       networks[name], state.params[name], state.collections[name], x
     )
-    fake = apply(by_batch, "generator", z)
+    fake = apply(layout.by_batch, "generator", z)
     judge = functools.partial(apply, apply_eval, "discriminator")
     (real_y, real), (fake_y, generated) = judge(2 * x - 1), judge(fake)
     return {
@@ -503,7 +498,7 @@ def test_encoder_forward(
     apply = lambda apply, name, x: apply(
       networks[name], state.params[name], state.collections[name], x
     )
-    z = constrain(apply(by_batch, "encoder", x)[0], 0)
+    z = constrain(apply(layout.by_batch, "encoder", x)[0], 0)
     rec = apply(apply_eval, "generator", z)
     judge = functools.partial(apply, apply_eval, "discriminator")
     return {

@@ -144,13 +144,8 @@ def trained(golden, detector, state):
   return history
 
 
-def by_batch(module, params, collections, x):
-  del collections
-  return apply_train(module, params, x)[0]
-
-
 @pytest.mark.parametrize(
-  "mode, apply", [("train", by_batch), ("eval", apply_eval)]
+  "mode, apply", [("train", layout.by_batch), ("eval", apply_eval)]
 )
 def test_forward(golden, initial, networks, close, mode, apply):
   x = layout.channels_last(golden["input/x1"])

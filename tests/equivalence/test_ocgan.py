@@ -19,14 +19,14 @@ import layout
 import numpy as np
 import pytest
 import scipy.stats
-from recording import ADAM, NORMS, Tolerance
+from recording import ADAM, IN_SINGLE, NORMS, Tolerance
 
 import jaxad
 from jaxad.methods.ocgan import novelty
 from jaxad.networks.ocgan import make_networks
 from jaxad.networks.variables import apply_eval, apply_train
 
-FORWARD, GRADIENT, STEPS = (Tolerance(rel, rel) for rel in (1e-5, 1e-4, 1e-3))
+FORWARD, GRADIENT, STEPS = IN_SINGLE
 # In inference mode the initial networks divide by sqrt(0 + 1e-5), the running
 # variance being 0, three times in a row in the decoder: the rounding of the
 # recording grows by 316 each time.
