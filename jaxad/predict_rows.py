@@ -11,6 +11,7 @@ import csv
 import itertools
 import pathlib
 
+import jax
 import numpy as np
 
 from jaxad import drift, trained
@@ -50,8 +51,8 @@ def predict_rows(
     raw = columns.encoded(table.columns)
   except InputError as error:
     raise InputError(f"{path}: {error}") from error
-  errors = [columns.lacking(row) for row in raw]
-  whole = np.array([error is None for error in errors])
+  errors = np.array([columns.lacking(row) for row in raw], object)
+  whole = np.equal(errors, None)
   examples = Examples(
     x=columns.seen(raw[whole]),
     label=np.zeros(whole.sum(), np.int32),
@@ -62,40 +63,42 @@ def predict_rows(
   scorer = Scorer(run.detector, batch_size or run.batch_size, run.key)
   with run.precision():
     scores = scorer.scores(run.state, examples)
+  # A comparison with what is no number would call a row normal.
+  finite = np.isfinite(scores.image)
+  errors[np.flatnonzero(whole)[~finite]] = "its score is not finite"
+  good = scores.image[finite]
   limit, digest = threshold["value"], run.description["weights_sha256"]
   shifts, warnings = drift.compare(
-    run.normal.score, None, scores.image, np.zeros(0), limit
+    run.normal.score, None, good, np.zeros(0), limit
   )
   summary = {
     "n_rows": len(raw),
-    "n_errors": int((~whole).sum()),
-    "n_anomalous": int((scores.image > limit).sum()),
+    "n_errors": len(raw) - len(good),
+    "n_anomalous": int((good > limit).sum()),
     "drift": {name: one and one._asdict() for name, one in shifts.items()},
     "warnings": warnings,
   }
   with held(output, digest):
     write_summary(output, digest, threshold, {})
-    _write(output / TABLE, table, columns.names, scores, errors, limit)
+    found = jax.tree.map(lambda v: v[finite], (scores.image, scores.parts))
+    _write(output / TABLE, table, columns.names, *found, errors, limit)
     write_summary(output, digest, threshold, summary)
   return {**summary, "output": str(output)}
 
 
-def _write(path, table, seen, scores, errors, limit):
+def _write(path, table, seen, score, parts, errors, limit):
   beside = [name for name in table.columns if name not in seen]
-  parts = sorted(scores.parts)
   head = ["line", *beside, "score", "predicted"]
-  head += [*(f"part_{name}" for name in parts), "error"]
-  found = zip(
-    scores.image, *(scores.parts[name] for name in parts), strict=True
-  )
+  head += [*(f"part_{name}" for name in sorted(parts)), "error"]
+  found = zip(score, *(parts[name] for name in sorted(parts)), strict=True)
   with tables.replacing(path, "w", encoding="utf-8", newline="") as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(head)
     for k, error in enumerate(errors):
       values = [""] * (len(parts) + 2)
       if error is None:
-        score, *others = next(found)
-        values = [number(score), int(score > limit), *map(number, others)]
+        one, *others = next(found)
+        values = [number(one), int(one > limit), *map(number, others)]
       texts = (_text(table.columns[name][k]) for name in beside)
       writer.writerow([table.line[k], *texts, *values, error or ""])
 

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy import io as of_matlab
@@ -64,6 +65,7 @@ def test_a_table_is_divided_and_scaled(csv_file, capsys):
   # Lines of the file, of which the first is that of the names.
   assert test.id[-4:] == ("22", "23", "24", "25")
   said = capsys.readouterr().err
+  assert "labels: by the column label" in said
   assert "24 rows of 3 columns" in said and "10 normal, 4 anomalous" in said
 
 
@@ -168,6 +170,9 @@ def test_the_file_may_say_its_split(tmp_path):
   train, test = loaded(file, ignore=("serial",), text="drop")
   assert train.label.sum() == 3  # labelled anomalies of the training split
   assert len(train.id) + len(test.id) == 24
+  numbers = file.read_text().replace("train", "0").replace("Test", "1")
+  with pytest.raises(InputError, match="line 2: split '0.0'"):
+    loaded(written(tmp_path, numbers, "n.csv"), ignore=("serial",), text="drop")
   file.write_text(file.read_text().replace("Test", "later", 1))
   with pytest.raises(InputError, match="line 3: split 'later'"):
     loaded(file, ignore=("serial",), text="drop")
@@ -361,6 +366,21 @@ def test_a_row_without_a_value_is_told(trained, tmp_path):
   with (tmp_path / "o" / "scores.csv").open() as found:
     errors = [row["error"] for row in csv.DictReader(found)]
   assert errors[0] == errors[2] == "" and "heat has no value" in errors[1]
+
+
+@pytest.mark.whole
+def test_a_score_that_is_no_number_is_an_error(trained, tmp_path):
+  broken = jaxad.load(trained[0])
+  params = jax.tree.map(lambda v: v * np.nan, broken.state.params)
+  broken.state = broken.state.replace(params=params)
+  new = written(tmp_path, "speed,heat,material\n1,100,a\n2,103,b\n")
+  limit = {"value": 0.0, "rule": "given", "rule_value": None}
+  told = predict_rows(broken, new, tmp_path / "o", threshold=limit)
+  assert (told["n_rows"], told["n_errors"], told["n_anomalous"]) == (2, 2, 0)
+  with (tmp_path / "o" / "scores.csv").open() as found:
+    rows = list(csv.DictReader(found))
+  assert {row["error"] for row in rows} == {"its score is not finite"}
+  assert {row["predicted"] for row in rows} == {""}
 
 
 @pytest.mark.whole

@@ -201,6 +201,8 @@ def _dataset(table, said, normal, test_fraction, seed, options):
 
   columns, (train, test) = scaled(columns, of("train"), of("test"))
   lines = [f"jaxad: {len(kinds)} rows of {len(features)} columns in {said}"]
+  labelled = f"by the column {label_name}" if label_name else "all are normal"
+  lines.append(f"  labels: {labelled}")
   for name, split in (("train", train), ("test", test)):
     good = int((split.label == 0).sum())
     lines.append(f"  {name}: {good} normal, {len(split.id) - good} anomalous")
@@ -304,10 +306,10 @@ def _splits(table, kinds, kept, test_fraction, seed, options):
   name = _split_name(table)
   if name is not None:
     for row, text in enumerate(table.columns[name]):
-      split[row] = text and names.split_of(str(text))
+      split[row] = names.split_of(str(text))
       if split[row] is None:
         raise InputError(
-          f"line {table.line[row]}: split {text!r}; expected train or test"
+          f"line {table.line[row]}: split {str(text)!r}; expected train or test"
         )
     split[~kept] = ""
   else:
