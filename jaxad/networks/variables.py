@@ -5,6 +5,8 @@ Parameters, and all other Flax collections, of the networks of a method are two
 dicts with one entry a network, the first of which an optimiser wants by itself.
 """
 
+import functools
+
 import flax.core
 import flax.linen as nn
 import jax
@@ -27,7 +29,7 @@ def initialize(key: jax.Array, networks: dict) -> tuple[dict, dict]:
   params, collections = {}, {}
   for name, (module, *args) in networks.items():
     key, draw_key = jax.random.split(key)
-    params[name], collections[name] = divided(_init(module)(draw_key, *args))
+    params[name], collections[name] = divided(_init(module, draw_key, *args))
   return params, collections
 
 
@@ -43,16 +45,13 @@ def divided(variables) -> tuple[dict, dict]:
   }
 
 
-def _init(module):
-  @jax.jit
-  def init(key, *args):
-    # By XLA's own generator: that of JAX, unrolled once for each array, takes
-    # XLA:CPU several seconds to compile (6.1 -> 1.7 s for GANomaly).
-    data = jnp.tile(jax.random.key_data(key), 2)
-    key = jax.random.wrap_key_data(data, impl="rbg")
-    return module.init(key, *args, train=False)
-
-  return init
+@functools.partial(jax.jit, static_argnums=0)
+def _init(module, key, *args):
+  # By XLA's own generator: that of JAX, unrolled once for each array, takes
+  # XLA:CPU several seconds to compile (6.1 -> 1.7 s for GANomaly).
+  data = jnp.tile(jax.random.key_data(key), 2)
+  key = jax.random.wrap_key_data(data, impl="rbg")
+  return module.init(key, *args, train=False)
 
 
 def apply_train(module: nn.Module, params, *args, collections=None):
@@ -92,6 +91,6 @@ def redraw_if(condition: jax.Array, module: nn.Module, params, key, *args):
     *args: inputs of the network, for their shapes.
   """
   draw = lambda old: optax.tree.cast_like(
-    _init(module)(key, *args)["params"], old
+    _init(module, key, *args)["params"], old
   )
   return jax.lax.cond(condition, draw, lambda old: old, params)
