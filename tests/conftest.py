@@ -29,6 +29,10 @@ os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 # often takes a sixth of the time.
 gc.set_threshold(50_000, 20, 50)
 
+# Where in Python each operation comes from, which programs carry along, takes
+# another sixth.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+
 
 def pytest_addoption(parser):
   parser.addoption(
@@ -59,3 +63,10 @@ def compile_once(tmp_path_factory):
   jax.config.update("jax_compilation_cache_dir", folder)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget():
+  """Programs of one file are of no use to the next, and slow all that follow."""
+  yield
+  jax.clear_caches()
