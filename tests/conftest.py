@@ -67,6 +67,6 @@ def compile_once(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def forget():
-  """Programs of one file are of no use to the next, and slow all that follow."""
+  """Programs of one file are of no use to the next, and slow what follows."""
   yield
   jax.clear_caches()
