@@ -131,6 +131,7 @@ def test_base_gives_fresh_fields(config):
 # What a file runs on without a preset.
 EMBEDDED = {
   "adae": "digits/0",
+  "advae": "breast_cancer",
   "alad": "digits/0",
   "alocc": "digits/1",
   "anogan": "digits/0",
@@ -146,6 +147,7 @@ EMBEDDED = {
   "ocgan": "digits/0",
   "saoe": "textures",
   "skip_ganomaly": "digits/0",
+  "vae": "digits/0",
 }
 
 
@@ -174,7 +176,7 @@ def test_files(path, preset):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_without_a_preset_nothing_is_downloaded(path):
   config = config_files.load(str(path))
-  assert config.data.name in ("textures", "digits")
+  assert config.data.name in ("textures", "digits", "breast_cancer")
   found = fields(config)
   for name, value in found.items():
     if name.endswith("weights") and value != "random":
@@ -290,7 +292,7 @@ def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
-  assert "one of adae, alad, alocc, anogan, devnet, " in message
+  assert "one of adae, advae, alad, alocc, anogan, " in message
 
 
 def test_load_errors(tmp_path):

@@ -5,6 +5,7 @@ A threshold comes from scores of normal examples alone, best of examples that
 were held out of training. An example is anomalous where `score > threshold`.
 """
 
+import bisect
 from collections.abc import Callable
 
 import numpy as np
@@ -153,10 +154,10 @@ def grid_upper_quantile(
     return float(scores[0])
   low, high = scores.min(), scores.max()
   wide = np.linspace(low - cut * h, high + cut * h, n)
-  below = [special.ndtr((t - scores) / h).mean() for t in wide]
+  below = lambda t: special.ndtr((t - scores) / h).mean()
   # The last point where the kernels reach beyond the grid.
-  above = np.append(np.flatnonzero(np.array(below) > 1 - tail), n - 1)
-  return float(np.linspace(low, high, n)[above[0]])
+  first = min(bisect.bisect_right(wide, 1 - tail, key=below), n - 1)
+  return float(np.linspace(low, high, n)[first])
 
 
 def expected_rejections(
