@@ -223,6 +223,32 @@ def test_gans_as_in_the_official_code(method):
   assert {name: found[name] for name in want} == want
 
 
+@pytest.mark.parametrize(
+  ("name", "latent_dim", "divide", "n_normal", "n_test"),
+  [
+    ("letter", 11, "last", 1500, 300),
+    ("cardio", 7, "last", 1655, 331),
+    ("optdigits", 16, "last", 5066, 1013),
+    ("pendigits", 5, "first", 6714, 1343),
+    ("satellite", 12, "first", 5025, 1080),
+  ],
+)
+def test_advae_as_in_the_official_code(
+  name, latent_dim, divide, n_normal, n_test
+):
+  config = config_files.load(f"advae:table/{name}")
+  assert config.detector.latent_dim == latent_dim
+  assert config.detector.output == "sigmoid"
+  assert config.data.table.divide == divide
+  assert config.data.table.scale == "min_max"
+  assert round(config.data.test_fraction * n_normal) == n_test
+  assert config.data.holdout == 0 and config.data.subset is None
+  assert config.eval.threshold_value == 0.1
+  # Any other table is the user's.
+  own = config_files.load("advae:table")
+  assert own.data.holdout == 0.2 and own.data.table.divide == "normal"
+
+
 def test_differnet_as_in_the_paper():
   (path,) = (path for path in FILES if path.stem == "differnet")
   config = config_files.load(f"{path}:mvtec_ad/bottle")
