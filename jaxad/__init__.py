@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _METHODS = (
   "adae",
+  "advae",
   "alad",
   "alocc",
   "anogan",
@@ -26,6 +27,7 @@ _METHODS = (
   "ocgan",
   "saoe",
   "skip_ganomaly",
+  "vae",
 )
 
 # {name: the module that it comes from}

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from jaxad import data, fields
 from jaxad.detector import Detector
 from jaxad.errors import InputError, under
+from jaxad.evaluation.thresholds import DEFAULTS
 from jaxad.fields import (
   Count,
   CountOrZero,
@@ -98,7 +99,7 @@ class Eval(NamedTuple):
   select: Literal["last", "held_out", "best_on_test"] = "last"
   patience: Count | None = None
   protocol: Literal["standard", "official"] = "standard"
-  threshold: Literal["quantile", "max", "sigma", "kde"] = "kde"
+  threshold: Literal[tuple(DEFAULTS)] = "kde"
   threshold_value: Annotated[float, Range(0, 1000)] | None = None
   threshold_images: Count = 200
   contamination: ProperShare | None = None

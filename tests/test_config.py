@@ -131,6 +131,7 @@ def test_base_gives_fresh_fields(config):
 # What a file runs on without a preset.
 EMBEDDED = {
   "adae": "digits/0",
+  "advae": "breast_cancer",
   "alad": "digits/0",
   "alocc": "digits/1",
   "anogan": "digits/0",
@@ -146,6 +147,7 @@ EMBEDDED = {
   "ocgan": "digits/0",
   "saoe": "textures",
   "skip_ganomaly": "digits/0",
+  "vae": "digits/0",
 }
 
 
@@ -174,7 +176,7 @@ def test_files(path, preset):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_without_a_preset_nothing_is_downloaded(path):
   config = config_files.load(str(path))
-  assert config.data.name in ("textures", "digits")
+  assert config.data.name in ("textures", "digits", "breast_cancer")
   found = fields(config)
   for name, value in found.items():
     if name.endswith("weights") and value != "random":
@@ -219,6 +221,32 @@ def test_gans_as_in_the_official_code(method):
   }
   found = fields(config)
   assert {name: found[name] for name in want} == want
+
+
+@pytest.mark.parametrize(
+  ("name", "latent_dim", "divide", "n_normal", "n_test"),
+  [
+    ("letter", 11, "last", 1500, 300),
+    ("cardio", 7, "last", 1655, 331),
+    ("optdigits", 16, "last", 5066, 1013),
+    ("pendigits", 5, "first", 6714, 1343),
+    ("satellite", 12, "first", 5025, 1080),
+  ],
+)
+def test_advae_as_in_the_official_code(
+  name, latent_dim, divide, n_normal, n_test
+):
+  config = config_files.load(f"advae:table/{name}")
+  assert config.detector.latent_dim == latent_dim
+  assert config.detector.output == "sigmoid"
+  assert config.data.table.divide == divide
+  assert config.data.table.scale == "min_max"
+  assert round(config.data.test_fraction * n_normal) == n_test
+  assert config.data.holdout == 0 and config.data.subset is None
+  assert config.eval.threshold_value == 0.1
+  # Any other table is the user's.
+  own = config_files.load("advae:table")
+  assert own.data.holdout == 0.2 and own.data.table.divide == "normal"
 
 
 def test_differnet_as_in_the_paper():
@@ -290,7 +318,7 @@ def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
-  assert "one of adae, alad, alocc, anogan, devnet, " in message
+  assert "one of adae, advae, alad, alocc, anogan, " in message
 
 
 def test_load_errors(tmp_path):

@@ -20,6 +20,7 @@ from jaxad.data.examples import Examples
 from jaxad.detector import Phase, State
 from jaxad.errors import InputError
 from jaxad.evaluation.scoring import Scorer
+from jaxad.image_scorer import SCORING, checksum, example_keys
 from jaxad.layers.augmentation import Augmentation
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.coupling import Flow
@@ -134,6 +135,26 @@ CASES = {
     ratio=2.0,
     seen=True,
     mean=True,
+  ),
+  "advae": Case(
+    keywords=dict(
+      latent_dim=4,
+      width=64,
+      n_samples=8,
+      samples_at_once=4,
+      learning_rate=3e-3,
+    ),
+    wrong=(
+      ("total", "LT", "total='LT'.*LT.lamLG, LG.lamLT"),
+      ("hinge", "mean", "hinge='mean'.*batch, sample"),
+      ("noise", "none", "noise='none'.*element, batch"),
+      ("transformed", "z", "transformed='z'.*posterior, code"),
+      ("output", "tanh", "output='tanh'.*sigmoid, linear"),
+      ("log_var_limit", 0.0, "log_var_limit=0.0.*above 0"),
+    ),
+    steps=400,
+    ratio=10.0,
+    seen=True,
   ),
   "alad": Case(
     keywords=dict(
@@ -377,6 +398,27 @@ CASES = {
   "skip_ganomaly": Case(
     keywords=dict(width=4, width_d=8, latent_dim=8, learning_rate=2e-3),
     wrong=(("d_lat_sign", 2, "d_lat_sign=2.*1, 0, -1"),),
+    ratio=2.0,
+    seen=True,
+  ),
+  "vae": Case(
+    keywords=dict(
+      latent_dim=8,
+      width=4,
+      n_samples=4,
+      score="reconstruction",
+      learning_rate=3e-3,
+      norm_momentum=0.8,
+    ),
+    wrong=(
+      ("score", "elbo", "score='elbo'.*reconstruction, kl, vae, iwae_rec"),
+      ("combine", "mean", "combine='mean'.*sum, joint"),
+      ("n_samples", 0, "n_samples=0.*1 to"),
+      ("decay_epochs", 0, "decay_epochs=0.*1 to"),
+    ),
+    normal=cropped(stripes, 16),
+    odd=cropped(noise, 16),
+    steps=300,
     ratio=2.0,
     seen=True,
   ),
@@ -652,8 +694,10 @@ def test_score_and_map_come_from_one_pass(subject):
   assert both.map.dtype == np.float32
   chex.assert_tree_all_finite(both)
   assert (np.ptp(both.map, axis=(1, 2)) > 0).all()
-  # What the scorer adds is the keys.
-  alone = subject.score(subject.state, subject.x, KEYS[:4])
+  # What the scorer adds is the keys, of the names.
+  names = np.uint32([checksum(f"{k}.png") for k in range(4)])
+  keys = example_keys(jax.random.fold_in(KEY, SCORING), names)
+  alone = subject.score(subject.state, subject.x, keys)
   assert_close(plain.image, np.asarray(alone.image))
 
 
@@ -743,6 +787,13 @@ def off_it(n, seed):
 
 # {method that takes rows as well: keywords of a small one}
 ROWS = {
+  "advae": dict(
+    latent_dim=2,
+    width=32,
+    output="linear",
+    n_samples=8,
+    learning_rate=3e-3,
+  ),
   "alad": dict(
     tables=alad_networks.Layers(
       latent_dim=2,
@@ -815,7 +866,16 @@ def test_rows_have_no_map(name):
 
 # Images that are no squares.
 
-RECTANGULAR = ("alocc", "devnet", "differnet", "dra", "flos", "kdad", "saoe")
+RECTANGULAR = (
+  "advae",
+  "alocc",
+  "devnet",
+  "differnet",
+  "dra",
+  "flos",
+  "kdad",
+  "saoe",
+)
 
 
 def wide(images):

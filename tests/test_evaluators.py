@@ -50,12 +50,18 @@ def test_threshold_figures():
     "threshold": 2.2,
     "true_positive_rate": pytest.approx(2 / 3),
     "false_positive_rate": 0.5,
+    "threshold_precision": pytest.approx(2 / 3),
+    "threshold_f1": pytest.approx(2 / 3),
   }
+  nothing = evaluators.threshold_figures(evaluation(threshold=9.0))
+  assert nothing["threshold_precision"] is None
+  assert nothing["threshold_f1"] == nothing["true_positive_rate"] == 0
   # What is no higher than the threshold is normal.
   at = evaluators.threshold_figures(evaluation(threshold=2.5))
   assert at["false_positive_rate"] == 0
   rates = evaluators.threshold_figures(NORMAL)
-  assert rates["true_positive_rate"] is None
+  for name in ("true_positive_rate", "threshold_precision", "threshold_f1"):
+    assert rates[name] is None
   assert rates["false_positive_rate"] == 0.5
 
 

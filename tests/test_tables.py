@@ -69,6 +69,19 @@ def test_a_table_is_divided_and_scaled(csv_file, capsys):
   assert "24 rows of 3 columns" in said and "10 normal, 4 anomalous" in said
 
 
+def test_the_order_of_the_file_may_divide_a_table(tmp_path):
+  """Anomalies, which are all tested, do not count where they stand."""
+  rows = ["1", "0", "0", "0", "1", "0", "0", "1"]  # 5 are normal
+  file = written(tmp_path, "y,x\n" + "".join(f"{y},7\n" for y in rows))
+  of = lambda **options: loaded(file, 0.4, scale="none", **options)
+  for divide, tested in (("first", "34"), ("last", "78")):
+    train, test = of(divide=divide)
+    ids = "".join(sorted(test.id))
+    assert ids == "".join(sorted("269" + tested))
+    assert train.label.sum() == 0 and test.label.sum() == 3
+    assert not set(train.id) & set(test.id)
+
+
 def test_the_scale_is_that_of_what_is_trained_on():
   detector = jaxad.differnet(**jaxad.methods.ROWS["differnet"])
   found = splits.load({"name": "wine", "seed": 3}, 0.25, 200, detector)

@@ -11,6 +11,7 @@ from jaxad.errors import InputError
 from jaxad.evaluation.thresholds import (
   DEFAULTS,
   expected_rejections,
+  grid_upper_quantile,
   silverman_bandwidth,
   threshold,
 )
@@ -81,6 +82,22 @@ def test_kde_agrees_with_scipy():
   assert threshold(scores) == threshold(scores, "kde", 0.05)
 
 
+def test_the_grid_is_read_at_the_place_of_another():
+  """By hand: three kernels, and of 5 points the first below which is enough."""
+  scores = np.array([0.0, 1.0, 2.0])
+  h = 0.9 * 1 / 1.349 * 3**-0.2
+  wide = np.linspace(-3 * h, 2 + 3 * h, 5)
+  below = stats.norm.cdf(wide[:, None], scores, h).mean(1)
+  assert below[3] < 0.95 < below[4] and below[2] < 0.6 < below[3]
+  assert grid_upper_quantile(scores, 0.05, n=5) == 2.0
+  assert grid_upper_quantile(scores, 0.4, n=5) == 1.5
+  # Too short a grid ends at the highest score.
+  assert grid_upper_quantile(scores, 1e-9, n=5, cut=1.0) == 2.0
+  assert threshold(scores, "kde_grid") == grid_upper_quantile(scores, 0.1)
+  # It is below the quantile itself.
+  assert threshold(scores, "kde_grid") < threshold(scores, "kde", 0.1)
+
+
 @pytest.mark.parametrize("rule", DEFAULTS)
 @pytest.mark.parametrize("constant", [0.0, 0.1, -7.3, 1e20])
 @pytest.mark.parametrize("n", [1, 3, 10])
@@ -97,7 +114,7 @@ def test_moves_and_scales_with_the_scores(rule):
 
 
 def test_unknown_rule_names_the_rules():
-  with pytest.raises(InputError, match="'f1'.*quantile, max, sigma, kde"):
+  with pytest.raises(InputError, match="'f1'.*max, sigma, kde, kde_grid"):
     threshold([1.0], "f1")
 
 
@@ -122,6 +139,7 @@ def test_scores_that_are_refused(rule):
     ("kde", 0.0),
     ("kde", 1.0),
     ("kde", np.nan),
+    ("kde_grid", 1.0),
   ],
 )
 def test_values_that_are_refused(rule, value):

@@ -43,8 +43,10 @@ class TableOptions(NamedTuple):
     constant: what to do with a column that has one value in training: "keep",
       "drop" or "error".
     divide: where the file has no column split: "normal" tests on
-      `test_fraction` of the normal rows and on all anomalies; "all" on that
-      part of all rows, and leaves out the anomalies of the rest.
+      `test_fraction` of the normal rows and on all anomalies; "first" and
+      "last" likewise, on the first and on the last normal rows of the file in
+      place of drawn ones; "all" on that part of all rows, and leaves out the
+      anomalies of the rest.
     test_share: the share of anomalies that the test gets; more are left out.
       None takes all.
   """
@@ -55,7 +57,7 @@ class TableOptions(NamedTuple):
   missing: Literal["error", "median", "skip"] = "error"
   text: Literal["error", "one_hot", "drop"] = "error"
   constant: Literal["keep", "drop", "error"] = "keep"
-  divide: Literal["normal", "all"] = "normal"
+  divide: Literal["normal", "first", "last", "all"] = "normal"
   test_share: ProperShare | None = None
 
 
@@ -314,14 +316,17 @@ def _splits(table, kinds, kept, test_fraction, seed, options):
     split[~kept] = ""
   else:
     rows = np.flatnonzero(kept if options.divide == "all" else kept & normal)
-    order = generator("table", seed).permutation(rows)
-    n_test = max(1, round(test_fraction * len(order)))
-    split[order[n_test:]] = "train"
-    split[order[:n_test]] = "test"
-    if options.divide == "normal":
-      split[kept & ~normal] = "test"
-    else:
+    if options.divide in ("normal", "all"):
+      rows = generator("table", seed).permutation(rows)
+    elif options.divide == "last":
+      rows = rows[::-1]
+    n_test = max(1, round(test_fraction * len(rows)))
+    split[rows[n_test:]] = "train"
+    split[rows[:n_test]] = "test"
+    if options.divide == "all":
       split[(split == "train") & ~normal] = ""
+    else:
+      split[kept & ~normal] = "test"
   if options.test_share is not None:
     odd = np.flatnonzero((split == "test") & ~normal)
     n_normal = int(((split == "test") & normal).sum())

@@ -57,15 +57,20 @@ def image_figures(found: Evaluation) -> dict:
 
 
 def threshold_figures(found: Evaluation) -> dict:
-  """Rates at the threshold, None where a class is missing."""
+  """Rates at the threshold, None where there is nothing to take them of."""
   label, predicted = found.test.label, found.predicted
-  rate = lambda chosen: (
-    float(predicted[chosen].mean()) if chosen.any() else None
-  )
+  share = lambda of, among: float(of[among].mean()) if among.any() else None
+  odd = label == 1
+  precision = f1 = None
+  if odd.any():
+    precision = share(odd, predicted)
+    f1 = 2 * int((predicted & odd).sum()) / int(predicted.sum() + odd.sum())
   return {
     "threshold": found.threshold,
-    "true_positive_rate": rate(label == 1),
-    "false_positive_rate": rate(label == 0),
+    "true_positive_rate": share(predicted, odd),
+    "false_positive_rate": share(predicted, label == 0),
+    "threshold_precision": precision,
+    "threshold_f1": f1,
   }
 
 

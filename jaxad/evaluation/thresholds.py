@@ -5,6 +5,7 @@ A threshold comes from scores of normal examples alone, best of examples that
 were held out of training. An example is anomalous where `score > threshold`.
 """
 
+import bisect
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,13 @@ from jaxad.errors import InputError
 from jaxad.evaluation.metrics import check_finite
 
 # What `value` is where it is not given; `max` has none.
-DEFAULTS = {"quantile": 0.95, "max": None, "sigma": 3.0, "kde": 0.05}
+DEFAULTS = {
+  "quantile": 0.95,
+  "max": None,
+  "sigma": 3.0,
+  "kde": 0.05,
+  "kde_grid": 0.1,
+}
 
 
 def threshold(
@@ -28,6 +35,8 @@ def threshold(
   kde       where a Gaussian kernel density estimate leaves the probability
             `value` above it; default 0.05. It can lie above the highest score,
             so few scores reject fewer new normal examples than by a quantile.
+  kde_grid  the same as adVAE's authors compute it, for comparison with their
+            figures: see `grid_upper_quantile`; default 0.1.
 
   Constant scores give that constant under every rule.
 
@@ -69,7 +78,9 @@ def threshold(
       return float(scores[0])
     return float(scores.mean() + value * scores.std())
   _check_value(rule, value, 0 < value < 1, "a probability in (0, 1)")
-  return _kde_upper_quantile(scores, value)
+  if rule == "kde":
+    return kde_upper_quantile(scores, value, silverman_bandwidth(scores))
+  return grid_upper_quantile(scores, value)
 
 
 def _check_value(rule, value, valid, expected):
@@ -80,27 +91,33 @@ def _check_value(rule, value, valid, expected):
     )
 
 
-def silverman_bandwidth(scores: np.ndarray) -> float:
-  """0.9 min(std, IQR / 1.34) N^(-1/5); 0 for constant scores.
+def silverman_bandwidth(
+  scores: np.ndarray, ddof: int = 0, normal_range: float = 1.34
+) -> float:
+  """0.9 min(std, IQR / normal_range) N^(-1/5); 0 for constant scores.
 
   Silverman, "Density Estimation for Statistics and Data Analysis", 1986, eq.
   3.31. The standard deviation alone is taken where half of the scores are
   equal and the interquartile range is 0.
+
+  Args:
+    scores: [N].
+    ddof: 1 for the unbiased variance.
+    normal_range: the interquartile range of N(0, 1).
   """
   if np.ptp(scores) == 0:
     return 0.0
   low, high = np.quantile(scores, (0.25, 0.75))
-  spread = scores.std()
+  spread = scores.std(ddof=ddof)
   if high > low:
-    spread = min(spread, (high - low) / 1.34)
+    spread = min(spread, (high - low) / normal_range)
   return float(0.9 * spread * scores.size**-0.2)
 
 
-def _kde_upper_quantile(scores, tail):
+def kde_upper_quantile(scores: np.ndarray, tail: float, h: float) -> float:
   """t where mean_i P(N(scores_i, h^2) > t) = tail, to the last bit."""
   from scipy import special
 
-  h = silverman_bandwidth(scores)
   if h == 0:
     return float(scores[0])
   # There one kernel alone has the tail `tail`; the mixture lies between.
@@ -112,6 +129,35 @@ def _kde_upper_quantile(scores, tail):
     else:
       high = middle
   return float(high)
+
+
+def grid_upper_quantile(
+  scores: np.ndarray, tail: float, n: int = 1024, cut: float = 3.0
+) -> float:
+  """What adVAE's code takes for `kde_upper_quantile`.
+
+  The bandwidth h is statsmodels'. The first of n points from min - cut h to max
+  + cut h is looked for above which there is less than the tail; but the value
+  is the point of this number from min to max, so that it is no quantile of the
+  density.
+
+  Args:
+    scores: [N] float64.
+    tail: a probability in (0, 1).
+    n: points of either grid.
+    cut: see above.
+  """
+  from scipy import special
+
+  h = silverman_bandwidth(scores, ddof=1, normal_range=1.349)
+  if h == 0:
+    return float(scores[0])
+  low, high = scores.min(), scores.max()
+  wide = np.linspace(low - cut * h, high + cut * h, n)
+  below = lambda t: special.ndtr((t - scores) / h).mean()
+  # The last point where the kernels reach beyond the grid.
+  first = min(bisect.bisect_right(wide, 1 - tail, key=below), n - 1)
+  return float(np.linspace(low, high, n)[first])
 
 
 def expected_rejections(

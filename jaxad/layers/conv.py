@@ -114,8 +114,9 @@ class ConvTranspose(nn.Module):
     stride: step of the output for one step of the input.
     padding: pixels cut from the sides of the output, see
       `convolve_transposed`.
-    use_bias: whether to add a bias, zero at the start.
+    use_bias: whether to add a bias.
     kernel_init: initialiser of the kernel.
+    bias_init: initialiser of the bias.
   """
 
   features: int
@@ -124,6 +125,7 @@ class ConvTranspose(nn.Module):
   padding: Padding = 0
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+  bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x):
@@ -140,9 +142,7 @@ class ConvTranspose(nn.Module):
       x, kernel.astype(x.dtype), self.stride, self.padding
     )
     if self.use_bias:
-      bias = self.param(
-        "bias", nn.initializers.zeros, (self.features,), jnp.float32
-      )
+      bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
       y = y + bias.astype(x.dtype)
     return y
 

@@ -2,6 +2,7 @@
 """The methods, one paper a file."""
 
 from jaxad.methods.adae import adae
+from jaxad.methods.advae import advae
 from jaxad.methods.alad import alad
 from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
@@ -16,9 +17,12 @@ from jaxad.methods.mlep import mlep
 from jaxad.methods.ocgan import ocgan
 from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
+from jaxad.methods.vae import vae
 
 # Methods that take rows of tables too, with the keywords that suit those.
 ROWS = {
+  # Columns of mean 0 leave the range of a sigmoid.
+  "advae": {"output": "linear"},
   # The code's rate for tables is 1e-5, of ten thousands of steps.
   "alad": {"learning_rate": 1e-3, "ema_decay": 0.99},
   # A flow for images is too wide for a few columns, and its score leaves the
@@ -35,6 +39,7 @@ ROWS = {
 
 METHODS = {
   "adae": adae,
+  "advae": advae,
   "alad": alad,
   "alocc": alocc,
   "anogan": anogan,
@@ -50,4 +55,5 @@ METHODS = {
   "ocgan": ocgan,
   "saoe": saoe,
   "skip_ganomaly": skip_ganomaly,
+  "vae": vae,
 }

@@ -28,6 +28,8 @@ TITLES = {
   "pixel_aupro": "AUPRO",
   "true_positive_rate": "true positive rate",
   "false_positive_rate": "false positive rate",
+  "threshold_precision": "precision at the threshold",
+  "threshold_f1": "F1 at the threshold",
   "expected_false_positive_rate": "expected false positive rate",
   "contamination": "share that is called anomalous",
   "contamination_precision": "precision at that share",

@@ -21,6 +21,7 @@ OTHERS = {
   "cosine_eps": 10.0,
   "criterion": "bce",
   "d_lat_sign": -1,
+  "hinge": "sample",
   "latent": "linear",
   "ln_eps": 0.1,
   "loss_layers": "6,9,12",
@@ -35,17 +36,23 @@ OTHERS = {
   "score_method": "cross-e",
   "search_eps": 0.5,
   "sn_eps": 0.1,
+  "total": "LG+lamLT",
   "variant": "paper",
   "weight_decay": 0.1,
 }
+
+# No sample of the recording is beyond its margin, where the two would differ;
+# tests/test_variational.py tells them apart.
+ALIKE = {"advae-hinge"}
 
 
 def cases():
   for file in sorted(COMMITTED.glob("*/*.npz")):
     with np.load(file) as arrays:
       for key in arrays:
-        if key.startswith("hp/"):
-          yield pytest.param(file, key, id=f"{file.parent.name}-{key[3:]}")
+        name = f"{file.parent.name}-{key[3:]}"
+        if key.startswith("hp/") and name not in ALIKE:
+          yield pytest.param(file, key, id=name)
 
 
 def other(name, value):
