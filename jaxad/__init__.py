@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _METHODS = (
   "adae",
   "alad",
+  "alae",
   "alocc",
   "anogan",
   "caae",

@@ -3,6 +3,7 @@
 
 from jaxad.methods.adae import adae
 from jaxad.methods.alad import alad
+from jaxad.methods.alae import alae
 from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
 from jaxad.methods.caae import caae
@@ -37,6 +38,7 @@ ROWS = {
 METHODS = {
   "adae": adae,
   "alad": alad,
+  "alae": alae,
   "alocc": alocc,
   "anogan": anogan,
   "caae": caae,
