@@ -132,8 +132,10 @@ def test_base_gives_fresh_fields(config):
 EMBEDDED = {
   "adae": "digits/0",
   "alad": "digits/0",
+  "alae": "digits/0",
   "alocc": "digits/1",
   "anogan": "digits/0",
+  "caae": "textures",
   "devnet": "textures",
   "differnet": "textures",
   "dra": "textures",
@@ -290,7 +292,7 @@ def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
-  assert "one of adae, alad, alocc, anogan, devnet, " in message
+  assert "one of adae, alad, alae, alocc, anogan, caae, " in message
 
 
 def test_load_errors(tmp_path):
