@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Losses that several methods share."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple
 
 import flax.linen as nn
@@ -40,6 +41,44 @@ def norm(v: jax.Array, degree: int, batch_axes: int = 1) -> jax.Array:
   if degree == 1:
     return (v * jnp.sign(v)).sum(-1)  # the derivative of jnp.abs at 0 is 1
   return optax.safe_norm(v, 0.0, axis=-1)
+
+
+def critic_loss(
+  score: Callable[[jax.Array], jax.Array],
+  high: jax.Array,
+  low: jax.Array,
+  alpha: jax.Array,
+  gp_weight: float,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """What a Wasserstein critic with a gradient penalty descends.
+
+  E C(low) - E C(high) + gp_weight E (|grad C(u)| - 1)^2, where u = high + alpha
+  (low - high). Gulrajani et al., "Improved Training of Wasserstein GANs",
+  NeurIPS 2017 (arXiv 1704.00028).
+
+  Args:
+    score: C, of rows [B, ...] to [B], each by itself.
+    high: [B, ...] what it learns to score high.
+    low: likewise low.
+    alpha: [B] in [0, 1], where between them its slope is taken.
+    gp_weight: of the penalty.
+
+  Returns:
+    (loss, its terms with the mean slope).
+  """
+  axes = tuple(range(1, high.ndim))
+  between = high + jnp.expand_dims(alpha, axes) * (low - high)
+  gradient = jax.grad(lambda u: score(u).sum())(between)
+  slopes = jnp.sqrt((gradient**2).sum(axes))
+  wasserstein = score(low).mean() - score(high).mean()
+  penalty = ((slopes - 1) ** 2).mean()
+  loss = wasserstein + gp_weight * penalty
+  return loss, {
+    "loss": loss,
+    "wasserstein": wasserstein,
+    "gradient_penalty": penalty,
+    "slope": slopes.mean(),
+  }
 
 
 # Losses of scores p that are high for anomalies (target 1) and low for normal

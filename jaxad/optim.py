@@ -27,6 +27,7 @@ rate, `optax.add_decayed_weights` for coupled L2, TensorFlow's RMSProp as
 `optax.rmsprop(rate, decay=0.9, eps=1e-10, initial_scale=1.0)`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -200,6 +201,48 @@ def adam_hat(
     optax.GradientTransformationExtraArgs(init, update),
     optax.scale_by_learning_rate(learning_rate),
   )
+
+
+def lreq_adam(
+  learning_rate: optax.ScalarOrSchedule,
+  b1: float = 0.0,
+  b2: float = 0.99,
+  eps: float = 1e-8,
+  multiplier: float = 1.0,
+) -> optax.GradientTransformationExtraArgs:
+  """Adam for layers of equalised learning rates, as in ALAE's code.
+
+  StyleGAN's layers multiply weights of deviation 1 by a constant in every pass
+  (Karras et al., CVPR 2019, arXiv 1812.04948); here the weights have that scale
+  themselves, and steps as long, see `equalized_rate`. Else it is `adam_hat`.
+
+  Args:
+    learning_rate: step size, or a schedule.
+    b1: decay of the first moment; the code has none, 0.
+    b2: decay of the second moment.
+    eps: added to sqrt(v).
+    multiplier: of the learning rate of these layers.
+  """
+  return optax.chain(
+    adam_hat(learning_rate, b1, b2, eps),
+    optax.stateless(
+      lambda updates, _: jax.tree.map(
+        lambda u: equalized_rate(u.shape, multiplier) * u, updates
+      )
+    ),
+  )
+
+
+def equalized_rate(shape: tuple[int, ...], multiplier: float) -> float:
+  """The part of a step that an array moves by.
+
+  Args:
+    shape: of a kernel [..., inputs, outputs], which moves by sqrt(2 / inputs),
+      a convolution's inputs times its pixels; or of a bias, which moves by all.
+    multiplier: of either.
+  """
+  inputs = math.prod(shape[:-1])
+  return multiplier * (math.sqrt(2 / inputs) if len(shape) > 1 else 1)
 
 
 def cut_norm(most: float, eps: float) -> optax.GradientTransformation:

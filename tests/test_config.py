@@ -133,8 +133,10 @@ EMBEDDED = {
   "adae": "digits/0",
   "advae": "breast_cancer",
   "alad": "digits/0",
+  "alae": "digits/0",
   "alocc": "digits/1",
   "anogan": "digits/0",
+  "caae": "textures",
   "devnet": "textures",
   "differnet": "textures",
   "dra": "textures",
@@ -318,7 +320,7 @@ def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
-  assert "one of adae, advae, alad, alocc, anogan, " in message
+  assert "one of adae, advae, alad, alae, alocc, " in message
 
 
 def test_load_errors(tmp_path):

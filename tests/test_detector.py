@@ -195,6 +195,21 @@ CASES = {
     seen=True,
     mean=True,
   ),
+  "alae": Case(
+    keywords=dict(latent_dim=8, hidden=32, f_layers=2, learning_rate=5e-3),
+    wrong=(
+      ("alpha", 1.5, "alpha=1.5.*0 to 1"),
+      ("pixels", "tanh", "pixels='tanh'.*unit, symmetric"),
+      ("d_activation", "relu", "d_activation='relu'.*leaky_relu"),
+      ("f_layers", 0, "f_layers=0.*1 to"),
+    ),
+    normal=cropped(stripes, 8),
+    odd=cropped(noise, 8),
+    steps=1000,
+    ratio=2.0,
+    seen=True,
+    mean=True,
+  ),
   "alocc": Case(
     keywords=dict(
       width=4,
@@ -238,6 +253,30 @@ CASES = {
     steps=200,
     gap=600.0,
     seen=True,
+  ),
+  "caae": Case(
+    keywords=dict(
+      latent_dim=8,
+      width=4,
+      blocks=2,
+      critic_widths=(8,),
+      critic_steps=2,
+      warm_up=0.0,
+      learning_rate=2e-3,
+    ),
+    wrong=(
+      ("width", 5, "width=5: expected an even number"),
+      ("rec", "l2", "rec='l2'.*l2norm, mse"),
+      ("consistency", "eval", "consistency='eval'.*released, train"),
+      ("critic_steps", 0, "critic_steps=0.*1 to"),
+      ("critic_widths", (8, 0), r"critic_widths=\(8, 0\).*1 to"),
+    ),
+    normal=cropped(stripes, 16),
+    odd=cropped(noise, 16),
+    steps=300,
+    ratio=2.0,
+    seen=True,
+    mean=True,
   ),
   "devnet": Case(
     keywords=LABELLED,

@@ -9,7 +9,14 @@ import optax
 import pytest
 
 from jaxad.detector import Plan
-from jaxad.optim import ClippedAdam, Game, adam_hat, adam_l2
+from jaxad.optim import (
+  ClippedAdam,
+  Game,
+  adam_hat,
+  adam_l2,
+  equalized_rate,
+  lreq_adam,
+)
 
 KEY = jax.random.key(3)
 
@@ -160,6 +167,27 @@ def test_adam_with_epsilon_hat(shared):
       params, opt_state = game.apply(grads, params, opt_state)
     for k in "ab":
       np.testing.assert_allclose(params[k]["w"], w[k], rtol=1e-12)
+
+
+def test_adam_of_equalised_layers():
+  """Each array moves by its part of Adam's step, and with no gradient stays."""
+  rate, b2, eps, multiplier = 1e-2, 0.9, 1e-3, 0.1
+  tx = lreq_adam(rate, 0.0, b2, eps, multiplier)
+  params = {"kernel": jnp.ones((8, 3)), "bias": jnp.ones(3)}
+  parts = {"kernel": multiplier / 2, "bias": multiplier}
+  state = tx.init(params)
+  v = {name: np.zeros(p.shape) for name, p in params.items()}
+  rng = np.random.default_rng(0)
+  for t in range(1, 4):
+    grads = {k: rng.standard_normal(w.shape) * (t != 2) for k, w in v.items()}
+    updates, state = tx.update(grads, state, params)
+    for name, g in grads.items():
+      v[name] = b2 * v[name] + (1 - b2) * g**2
+      step = rate * np.sqrt(1 - b2**t) * g / (np.sqrt(v[name]) + eps)
+      want = -parts[name] * step
+      np.testing.assert_allclose(updates[name], want, rtol=1e-5, atol=0)
+  np.testing.assert_allclose(optax.tree.get(state, "nu")["bias"], v["bias"])
+  assert equalized_rate((3, 3, 2, 5), 1.0) == pytest.approx(1 / 3)
 
 
 def test_rmsprop_of_tensorflow():

@@ -4,8 +4,10 @@
 from jaxad.methods.adae import adae
 from jaxad.methods.advae import advae
 from jaxad.methods.alad import alad
+from jaxad.methods.alae import alae
 from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
+from jaxad.methods.caae import caae
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
@@ -41,8 +43,10 @@ METHODS = {
   "adae": adae,
   "advae": advae,
   "alad": alad,
+  "alae": alae,
   "alocc": alocc,
   "anogan": anogan,
+  "caae": caae,
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,

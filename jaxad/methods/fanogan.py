@@ -51,6 +51,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.images import standardize
+from jaxad.losses import critic_loss
 from jaxad.networks.dcgan import check_images
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.networks.wgan import Encoder, Generator, LayerNorm
@@ -180,21 +181,6 @@ def fanogan(
 
   # Training of the GAN.
 
-  def critic_loss(params, x, fake, alpha):
-    score = lambda x: criticize(params, x)[0]
-    between = x + alpha[:, None, None, None] * (fake - x)
-    gradient = jax.grad(lambda x: score(x).sum())(between)
-    slopes = jnp.sqrt((gradient**2).sum((1, 2, 3)))
-    wasserstein = score(fake).mean() - score(x).mean()
-    penalty = ((slopes - 1) ** 2).mean()
-    loss = wasserstein + gp_weight * penalty
-    return loss, {
-      "loss": loss,
-      "wasserstein": wasserstein,
-      "gradient_penalty": penalty,
-      "slope": slopes.mean(),
-    }
-
   def draw_for_gan(key, batch: Batch):
     rows = len(batch["x"])
     size = rows // critic_iters
@@ -238,7 +224,9 @@ def fanogan(
       inputs = x[:, k], fake, draws["alpha"][k]
       params, opt_state, terms = game.move(
         "discriminator",
-        lambda params, inputs=inputs: critic_loss(params, *inputs),
+        lambda params, inputs=inputs: critic_loss(
+          lambda x: criticize(params, x)[0], *inputs, gp_weight
+        ),
         params,
         opt_state,
       )
