@@ -14,6 +14,7 @@ _METHODS = (
   "alad",
   "alocc",
   "anogan",
+  "cavga",
   "devnet",
   "differnet",
   "dra",

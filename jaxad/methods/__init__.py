@@ -5,6 +5,7 @@ from jaxad.methods.adae import adae
 from jaxad.methods.alad import alad
 from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
+from jaxad.methods.cavga import cavga
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
@@ -38,6 +39,7 @@ METHODS = {
   "alad": alad,
   "alocc": alocc,
   "anogan": anogan,
+  "cavga": cavga,
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,
