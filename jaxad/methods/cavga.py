@@ -270,18 +270,21 @@ def cavga(
     each = each.mean(1) if reduction == "mean" else each.sum(1)
     return (each * rows).sum() / jnp.maximum(rows.sum(), 1)
 
-  def discriminator_loss(state, x, noise):
-    _, _, (_, _, z), _ = attend(state, x, True, noise)
-    logits, _ = decode(state, z, x.shape, True)
-    x_hat = jax.lax.stop_gradient(nn.sigmoid(logits))
+  def forward(state, x, noise):
+    """(what all losses are of, statistics), in training."""
+    attention, s, (mu, logvar, z), of_trunk = attend(state, x, True, noise)
+    logits, of_decoder = decode(state, z, x.shape, True)
+    found = {"A": attention, "s": s, "mu": mu, "logvar": logvar, "x": logits}
+    return found, {"trunk": of_trunk, "decoder": of_decoder}
+
+  def discriminator_loss(state, x, x_hat):
     real, on_real = discriminate(state, x)
     fake, on_fake = discriminate(state, x_hat)
     loss = binary_cross_entropy(real, 1) + binary_cross_entropy(fake, 0)
     return loss, (loss, on_real, on_fake)
 
-  def loss_of_others(state, x, label, noise):
-    attention, s, (mu, logvar, z), of_trunk = attend(state, x, True, noise)
-    logits, of_decoder = decode(state, z, x.shape, True)
+  def loss_of_others(state, found, x, label):
+    logits, mu, logvar = (found[name] for name in ("x", "mu", "logvar"))
     x_hat = nn.sigmoid(logits)
     fake, on_fake = discriminate(state, x_hat)
     if reconstruction == "bce":
@@ -297,34 +300,40 @@ def cavga(
     loss = w_rec * (terms["reconstruction"] + terms["kl"])
     loss += w_adv * terms["adversarial"]
     if weak:
-      normal, anomalous = attention
-      entropy = optax.softmax_cross_entropy_with_integer_labels(s, label)
-      told = (s.argmax(-1) == 0) & (label == 0)
+      normal, anomalous = found["A"]
+      entropy = optax.softmax_cross_entropy_with_integer_labels(
+        found["s"], label
+      )
+      told = (found["s"].argmax(-1) == 0) & (label == 0)
       guided = told * (1 - normal + anomalous).mean((1, 2))
       terms |= {"classification": entropy.mean(), "guided": guided.mean()}
       loss += w_c * terms["classification"] + w_cga * terms["guided"]
     else:
-      terms["attention"] = (1 - attention).mean()
+      terms["attention"] = (1 - found["A"]).mean()
       loss += w_ae * terms["attention"]
-    written = {"trunk": of_trunk, "decoder": of_decoder}
-    return loss, (terms | {"loss": loss}, written, on_fake)
+    return loss, (terms | {"loss": loss}, on_fake)
 
   def step(state: State, batch: Batch, noise):
     x = unit_range(batch["x"])
     label = batch.get("label", jnp.zeros(len(x), jnp.int32))
-    at = lambda params: state.replace(params=params)
+    at = lambda params: state.replace(params=state.params | params)
+    # One pass serves both moves: D does not see what it leads to.
+    found, pull, written = jax.vjp(
+      lambda moving: forward(at(moving), x, noise),
+      {name: state.params[name] for name in movers},
+      has_aux=True,
+    )
     params, opt_state, (d_loss, *passes) = game.move(
       "discriminator",
-      lambda params: discriminator_loss(at(params), x, noise),
+      lambda params: discriminator_loss(at(params), x, nn.sigmoid(found["x"])),
       state.params,
       state.opt_state,
     )
-    params, opt_state, (terms, written, on_fake) = game.move(
-      movers,
-      lambda params: loss_of_others(at(params), x, label, noise),
-      params,
-      opt_state,
-    )
+    gradient, (terms, on_fake) = jax.grad(
+      lambda found: loss_of_others(at(params), found, x, label), has_aux=True
+    )(found)
+    (grads,) = pull(gradient)
+    params, opt_state = game.apply(grads, params, opt_state)
     passes = {n: (one,) for n, one in written.items()} | {
       "discriminator": (*passes, on_fake)
     }
