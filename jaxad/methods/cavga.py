@@ -82,6 +82,7 @@ def cavga(
   reduction: Literal["mean", "sum"] = "mean",
   recon_on: Literal["all", "normal"] = "all",
   anomalous_share: ProperShare = 0.5,
+  classifier: Literal["flat", "pooled"] = "flat",
   w_rec: Weight = 1.0,
   w_adv: Weight = 1.0,
   w_ae: Weight = 0.01,
@@ -118,6 +119,8 @@ def cavga(
       "sum" over those of an image.
     recon_on: whether L is of "all" images or of the "normal" ones.
     anomalous_share: part of a batch that is labelled anomalies.
+    classifier: whether C is linear in all values of z ("flat"), or in their
+      mean over places ("pooled"), which learns from few labels.
     w_rec: weight of L.
     w_adv: of the adversarial term.
     w_ae: of the attention expansion in CAVGA_u.
@@ -167,7 +170,8 @@ def cavga(
     )
   channels = trunk.channels if residual else 8 * width
   momenta = {"trunk": trunk.norm_momentum} if residual else {}
-  latent, classifier = networks.Latent(latent_dim), networks.Classifier()
+  latent = networks.Latent(latent_dim)
+  classes = networks.Classifier(classifier == "pooled")
   discriminator = Encoder(
     1, width, slope=slope, epsilon=norm_epsilon, widest=8 * width
   )
@@ -206,7 +210,7 @@ def cavga(
       "decoder": (make_decoder(x.shape, z.shape), z),
       "discriminator": (discriminator, x),
     }
-    made |= {"classifier": (classifier, z)} if weak else {}
+    made |= {"classifier": (classes, z)} if weak else {}
     made |= {} if residual else {"trunk": (whole, x)}
     params, collections = initialize(rest_key, made)
     if residual:
@@ -242,7 +246,7 @@ def cavga(
       z = mu if noise is None else mu + jnp.exp(logvar / 2) * noise
       s = mu.sum((1, 2, 3))[:, None]
       if weak:
-        s, _ = run("classifier", classifier, state, z, train)
+        s, _ = run("classifier", classes, state, z, train)
       return s, ((mu, logvar, z), after)
 
     attention, s, (code, after) = grad_cam(behind, features)

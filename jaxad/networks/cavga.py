@@ -155,12 +155,19 @@ class DcganDecoder(nn.Module):
 
 
 class Classifier(nn.Module):
-  """A map of codes to the logits of normal and anomalous, [B, 2]."""
+  """A map of codes to the logits of normal and anomalous, [B, 2].
+
+  Attributes:
+    pooled: whether it is linear in the mean over places, which takes few
+      labels wherever a defect is; else in all values of the map.
+  """
+
+  pooled: bool = False
 
   @nn.compact
   def __call__(self, z, train: bool = False):
-    """Linear in all values of z [B, h, w, nz]."""
+    """[B, h, w, nz] to [B, 2]."""
     del train
-    z = z.reshape(z.shape[0], -1)
+    z = z.mean((1, 2)) if self.pooled else z.reshape(z.shape[0], -1)
     init = pytorch_uniform(z.shape[-1])
     return nn.Dense(2, kernel_init=init, bias_init=init, name="logits")(z)
