@@ -190,27 +190,26 @@ TRUNKS = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", TRUNKS)
 def test_any_trunk(name):
   trunk, layer = TRUNKS[name]
   shapes_after_a_step(trunk=trunk, cam_layer=layer)
 
 
-@pytest.mark.parametrize("layer", [None, *networks.LAYERS])
+@pytest.mark.parametrize("layer", ["conv_0", "conv_2"])
 def test_attention_of_any_level(layer):
-  shapes_after_a_step(**dict(variant="D"), cam_layer=layer)
+  shapes_after_a_step(variant="D", cam_layer=layer)
 
 
-def test_attention_has_the_resolution_of_its_layer():
+@pytest.mark.parametrize(("layer", "same"), [(None, True), ("conv_2", False)])
+def test_attention_has_the_resolution_of_its_layer(layer, same):
   x = jax.random.uniform(KEY, (1, 32, 32, 3))
-  sides = []
-  for layer in ("conv_3", "conv_1"):
-    detector = jaxad.cavga(**SMALL, cam_layer=layer)
-    scores = detector.score(detector.init(KEY, {"x": x}), x, None)
-    # A map is bilinear between its peaks: so many has it.
-    row = np.asarray(scores.map[0, 16])
-    sides.append(np.unique(np.round(np.diff(row, 2), 7)).size)
-  assert sides[1] > sides[0]
+  detector = jaxad.cavga(**SMALL, cam_layer=layer)
+  scores = jax.jit(detector.score)(detector.init(KEY, {"x": x}), x, None)
+  # Of 2x2 places, the corners of an enlarged map have the values.
+  off = scores.map[0, ::31, ::31].mean() - scores.parts["map_mean"][0]
+  assert (abs(off) < 0.03 * np.ptp(scores.map)) == same
 
 
 @pytest.mark.parametrize(
@@ -266,5 +265,5 @@ def test_what_images_do_not_fit():
     init(8, 3, **SMALL)
   with pytest.raises(InputError, match="channels=1"):
     init(64, 1, trunk=Trunk(weights="random"))
-  with pytest.raises(InputError, match="trunk.name='squeezenet.*resnet18"):
+  with pytest.raises(InputError, match="trunk.name: .*resnet18"):
     init(64, 3, trunk=Trunk("squeezenet1_1", weights="random"))

@@ -134,6 +134,7 @@ EMBEDDED = {
   "alad": "digits/0",
   "alocc": "digits/1",
   "anogan": "digits/0",
+  "cavga": "textures",
   "devnet": "textures",
   "differnet": "textures",
   "dra": "textures",
@@ -290,7 +291,7 @@ def test_load_of_an_unknown_name_lists_the_known(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   message = error_of(config_files.load, f"{name}:folder")
   assert "no such file" in message
-  assert "one of adae, alad, alocc, anogan, devnet, " in message
+  assert "one of adae, alad, alocc, anogan, cavga, devnet, " in message
 
 
 def test_load_errors(tmp_path):

@@ -13,11 +13,9 @@ x_hat of z, and a discriminator D tells x_hat from x:
            + (mu^2 + sigma^2 - log sigma^2 - 1) / 2
     L_adv  -[log D(x) + log(1 - D(x_hat))]
 
-What the network looks at for a number s is its Grad-CAM,
+Its attention is the Grad-CAM of a number s, differentiated again in training,
 
     A = sigmoid(sum_k alpha_k F_k),    alpha_k = mean over places of ds/dF_k
-
-which is differentiated again in training:
 
     CAVGA_u  normal images alone, s = sum of mu; the attention is to cover all
              of them, L_ae = mean of 1 - A:
@@ -30,9 +28,8 @@ which is differentiated again in training:
 The map is 1 - A (1 - A_normal), enlarged: what the attention avoids. There is
 no ReLU before the sigmoid: 1 - A would never be above 1/2.
 
-The paper states neither the order of a step (here D moves first, then all
-others against the D that has moved, on -log D(x_hat)), nor how losses are
-reduced, nor the length of a code.
+The paper states neither the order of a step (here D moves, then all others
+against the new D, on -log D(x_hat)), nor how losses are reduced.
 """
 
 from fractions import Fraction
@@ -44,7 +41,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxad.detector import Batch, Detector, Phase, Scores, State, Stream
-from jaxad.errors import InputError, one_of
+from jaxad.errors import InputError
 from jaxad.fields import (
   Count,
   Epsilon,
@@ -60,7 +57,7 @@ from jaxad.layers.batch_norm import running_average
 from jaxad.layers.images import unit_range
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks import cavga as networks
-from jaxad.networks.dcgan import EPSILON, SLOPE, Encoder, check_images
+from jaxad.networks.dcgan import SLOPE, Encoder, check_images
 from jaxad.networks.heads import enlarged_mean
 from jaxad.networks.pyramid import Trunk
 from jaxad.networks.trunk import TRUNKS
@@ -94,8 +91,6 @@ def cavga(
   b2: Momentum = 0.999,
   eps: Epsilon = 1e-8,
   slope: Share = SLOPE,
-  norm_momentum: Momentum = 0.9,
-  norm_epsilon: Epsilon = EPSILON,
 ) -> Detector:
   """Makes a CAVGA detector.
 
@@ -105,7 +100,8 @@ def cavga(
   Args:
     supervision: "none" is CAVGA_u; "weak" is CAVGA_w, with labelled anomalies.
     variant: "R", a residual trunk and decoder; or "D", those of a DCGAN.
-    trunk: of variant R, fine-tuned, for images of three channels.
+    trunk: of variant R, fine-tuned, for images of three channels. Its momentum
+      and epsilon are those of all norms.
     pixels: what it sees: pixels standardised as its weights want it ("trunk"),
       or in [0, 1] ("unit"), as the DCGAN's always are.
     cam_layer: the layer of the trunk whose features the attention is of; None
@@ -134,9 +130,6 @@ def cavga(
     b2: its decay of the second moment.
     eps: its epsilon.
     slope: of leaky ReLU in the discriminator and the DCGAN's trunk.
-    norm_momentum: weight of the old running statistics of all norms but those
-      of `trunk`, which has its own.
-    norm_epsilon: of the same norms.
 
   Returns:
     A `Detector` with one phase, "cavga". `Scores.parts` are all scores that
@@ -155,21 +148,14 @@ def cavga(
       "score",
     )
   residual = variant == "R"
+  norm_epsilon = trunk.norm_epsilon
   if residual:
     whole, layers = trunk.module, TRUNKS[trunk.name].layers
   else:
     whole = networks.DcganTrunk(width, slope=slope, epsilon=norm_epsilon)
     layers = networks.LAYERS
-  last = cam_layer or whole.layer
-  one_of("cam_layer", last, layers[: layers.index(whole.layer) + 1])
-  if last != whole.layer and not hasattr(whole, "after"):
-    raise InputError(
-      f"cam_layer={last!r}: the trunk {trunk.name} cannot be entered there; "
-      "leave it out, or end the trunk at this layer with trunk.layer.",
-      "cam_layer",
-    )
+  front, rest = networks.parted(whole, layers, cam_layer)
   channels = trunk.channels if residual else 8 * width
-  momenta = {"trunk": trunk.norm_momentum} if residual else {}
   latent = networks.Latent(latent_dim)
   classes = networks.Classifier(classifier == "pooled")
   discriminator = Encoder(
@@ -186,7 +172,7 @@ def cavga(
     return (*y.shape[:3], latent_dim)
 
   def make_decoder(shape, z_shape):
-    levels = (shape[1] // z_shape[1]).bit_length() - 1
+    levels = networks.levels_between(shape[1], z_shape[1])
     make = networks.ResidualDecoder if residual else networks.DcganDecoder
     widest = max(channels // 2, 1) if residual else channels
     return make(shape[-1], levels, widest, norm_epsilon)
@@ -197,13 +183,6 @@ def cavga(
     trunk_key, rest_key, state_key = jax.random.split(key, 3)
     of_trunk = trunk.init(trunk_key, x.shape) if residual else None
     z = jnp.zeros(shape_of_codes(x.shape), x.dtype)
-    if x.shape[1] not in (z.shape[1] << k for k in range(16)):
-      raise InputError(
-        f"trunk.name={trunk.name!r}: its map of {z.shape[1]}x{z.shape[2]} "
-        f"cannot be doubled to the images' {x.shape[1]} pixels; take resnet18, "
-        "vgg16 or efficientnet_lite0.",
-        "trunk.name",
-      )
     y = jnp.zeros((*z.shape[:3], channels), x.dtype)
     made = {
       "latent": (latent, y),
@@ -226,22 +205,20 @@ def cavga(
     running = state.collections[name]
     return apply_eval(module, state.params[name], running, x), {}
 
-  def run_trunk(state, x, train, **ends):
+  def run_trunk(module, state, x, train):
     dtype = jnp.bfloat16 if trunk.dtype == "bfloat16" else x.dtype
-    y, written = run(
-      "trunk", whole.clone(**ends), state, x.astype(dtype), train
-    )
+    y, written = run("trunk", module, state, x.astype(dtype), train)
     return y.astype(x.dtype), written
 
   def attend(state, x, train, noise=None):
     """(A [n, B, h, w], s [B, n], (mu, log sigma^2, z), the trunk's pass)."""
     seen = trunk.normalize(x) if residual and pixels == "trunk" else x
-    features, before = run_trunk(state, seen, train, layer=last)
+    features, before = run_trunk(front, state, seen, train)
 
     def behind(features):
       y, after = features, {}
-      if last != whole.layer:
-        y, after = run_trunk(state, features, train, after=last)
+      if rest is not None:
+        y, after = run_trunk(rest, state, features, train)
       (mu, logvar), _ = run("latent", latent, state, y, train)
       z = mu if noise is None else mu + jnp.exp(logvar / 2) * noise
       s = mu.sum((1, 2, 3))[:, None]
@@ -259,7 +236,6 @@ def cavga(
     return run("decoder", make_decoder(shape, z.shape), state, z, train)
 
   def discriminate(state, x):
-    """The logit of x being real, in training."""
     (logit, _), written = run("discriminator", discriminator, state, x, True)
     return logit, written
 
@@ -275,7 +251,7 @@ def cavga(
     return (each * rows).sum() / jnp.maximum(rows.sum(), 1)
 
   def forward(state, x, noise):
-    """(what all losses are of, statistics), in training."""
+    """(what losses are of, statistics), in training."""
     attention, s, (mu, logvar, z), of_trunk = attend(state, x, True, noise)
     logits, of_decoder = decode(state, z, x.shape, True)
     found = {"A": attention, "s": s, "mu": mu, "logvar": logvar, "x": logits}
@@ -305,10 +281,9 @@ def cavga(
     loss += w_adv * terms["adversarial"]
     if weak:
       normal, anomalous = found["A"]
-      entropy = optax.softmax_cross_entropy_with_integer_labels(
-        found["s"], label
-      )
-      told = (found["s"].argmax(-1) == 0) & (label == 0)
+      s = found["s"]
+      entropy = optax.softmax_cross_entropy_with_integer_labels(s, label)
+      told = (s.argmax(-1) == 0) & (label == 0)
       guided = told * (1 - normal + anomalous).mean((1, 2))
       terms |= {"classification": entropy.mean(), "guided": guided.mean()}
       loss += w_c * terms["classification"] + w_cga * terms["guided"]
@@ -338,15 +313,12 @@ def cavga(
     )(found)
     (grads,) = pull(gradient)
     params, opt_state = game.apply(grads, params, opt_state)
-    passes = {n: (one,) for n, one in written.items()} | {
-      "discriminator": (*passes, on_fake)
-    }
-    collections = state.collections | {
-      n: running_average(
-        state.collections[n], *each, momentum=momenta.get(n, norm_momentum)
-      )
-      for n, each in passes.items()
-    }
+    running = lambda name, *each: running_average(
+      state.collections[name], *each, momentum=trunk.norm_momentum
+    )
+    new = {name: running(name, one) for name, one in written.items()}
+    new["discriminator"] = running("discriminator", *passes, on_fake)
+    collections = state.collections | new
     state = state.replace(
       params=params, opt_state=opt_state, collections=collections
     )
@@ -371,9 +343,7 @@ def cavga(
   streams = (Stream(),)
   if weak:
     share = Fraction(anomalous_share).limit_denominator(1000)
-    streams = (
-      Stream("normal", 1 - share),
-      Stream("anomalous", share, order="endless"),
-    )
+    labelled = Stream("anomalous", share, order="endless")
+    streams = Stream("normal", 1 - share), labelled
   phase = Phase("cavga", step, draw, streams, full_batches=True)
   return Detector(init, (phase,), score_fn)

@@ -11,6 +11,7 @@ import functools
 
 import flax.linen as nn
 
+from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import BatchNorm
 from jaxad.layers.conv import Conv, pytorch_uniform
 from jaxad.networks.dcgan import (
@@ -63,6 +64,47 @@ class DcganTrunk(nn.Module):
         x = batch_norm(self.epsilon, f"norm_{level}")(x, train)
       x = nn.leaky_relu(x, self.slope)
     return x
+
+
+def parted(
+  trunk: nn.Module, layers: tuple[str, ...], at: str | None
+) -> tuple[nn.Module, nn.Module | None]:
+  """A trunk up to a layer, and what is behind it, None for nothing.
+
+  Args:
+    trunk: its last layer is `trunk.layer`.
+    layers: of it, in order.
+    at: one of them, None for the last.
+
+  Raises:
+    InputError: there is no such layer, or the trunk cannot be entered there.
+  """
+  if at is None or at == trunk.layer:
+    return trunk, None
+  one_of("cam_layer", at, layers[: layers.index(trunk.layer) + 1])
+  if not hasattr(trunk, "after"):
+    raise InputError(
+      f"cam_layer={at!r}: a {type(trunk).__name__} cannot be entered there; "
+      "leave it out, or end the trunk at this layer with trunk.layer.",
+      "cam_layer",
+    )
+  return trunk.clone(layer=at), trunk.clone(after=at)
+
+
+def levels_between(side: int, code_side: int) -> int:
+  """How often the side of a map of codes doubles to that of an image.
+
+  Raises:
+    InputError: it does not.
+  """
+  levels = (side // code_side).bit_length() - 1
+  if code_side << levels != side:
+    raise InputError(
+      f"trunk.name: its map of {code_side}x{code_side} cannot be doubled to "
+      f"the images' {side} pixels; take resnet18, vgg16 or efficientnet_lite0.",
+      "trunk.name",
+    )
+  return levels
 
 
 class Latent(nn.Module):

@@ -187,17 +187,17 @@ def make(golden, tree, images, precision):
   initial, first_running = tree(golden.group("param/"))
 
   def make(which, arrays="param/"):
-    trunk = Trunk(weights="random")
+    sizes = {}
     if golden.hp("variant") == "R":
-      width = golden["param/E.trunk.conv1.weight"].shape[0]
-      trunk = Trunk(weights="random", width=width, **golden.keywords(**NORMS))
+      sizes["width"] = golden["param/E.trunk.conv1.weight"].shape[0]
+    trunk = Trunk(weights="random", **golden.keywords(**NORMS), **sizes)
     detector = jaxad.cavga(
       supervision=SUPERVISION[which],
       trunk=trunk,
       pixels="unit",
       latent_dim=golden["input/eps0"].shape[1],
       width=golden["param/D.body.conv1.weight"].shape[0],
-      **golden.keywords(**ADAM, **NORMS, **SLOPE, **WEIGHTS),
+      **golden.keywords(**ADAM, **SLOPE, **WEIGHTS),
       **golden.keywords(variant="variant", reduction="reduction"),
     )
     params, running = tree(golden.group(arrays))
