@@ -47,4 +47,4 @@ def embedded(config):
   detector.learning_rate = 1e-3
   detector.w_adv = 0.1
   detector.w_c = detector.w_cga = 1.0
-  detector.score = "classifier"
+  detector.score = "map_max"
