@@ -17,6 +17,7 @@ _METHODS = (
   "alocc",
   "anogan",
   "caae",
+  "cavga",
   "devnet",
   "differnet",
   "dra",

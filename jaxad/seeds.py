@@ -25,6 +25,8 @@ FIGURES = (
   "contamination_f1",
   "pixel_auroc",
   "pixel_aupro",
+  "pixel_iou_at_half",
+  "pixel_iou_max",
   "train_seconds",
 )
 

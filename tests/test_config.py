@@ -137,6 +137,7 @@ EMBEDDED = {
   "alocc": "digits/1",
   "anogan": "digits/0",
   "caae": "textures",
+  "cavga": "textures",
   "devnet": "textures",
   "differnet": "textures",
   "dra": "textures",

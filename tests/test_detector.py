@@ -278,6 +278,27 @@ CASES = {
     seen=True,
     mean=True,
   ),
+  "cavga": Case(
+    keywords=dict(
+      variant="D",
+      trunk=Trunk(weights="random"),
+      latent_dim=8,
+      width=4,
+      w_adv=0.1,
+      w_ae=1.0,
+      learning_rate=2e-3,
+    ),
+    wrong=(
+      ("supervision", "full", "supervision='full'.*none, weak"),
+      ("variant", "U", "variant='U'.*R, D"),
+      ("cam_layer", "conv_4", "cam_layer='conv_4'.*conv_0, .*conv_3"),
+      ("score", "iou", "score='iou'.*error, map_mean, map_max, classifier"),
+      ("anomalous_share", 1.0, "anomalous_share=1.0.*above 0 to below 1"),
+      ("w_ae", -1.0, "w_ae=-1.0.*0 to"),
+    ),
+    ratio=2.0,
+    seen=True,
+  ),
   "devnet": Case(
     keywords=LABELLED,
     wrong=(

@@ -103,8 +103,14 @@ def test_pixel_figures():
   assert found == {
     "pixel_auroc": 1.0,
     "pixel_aupro": 1.0,
+    "pixel_iou_at_half": 1.0,
+    "pixel_iou_max": 1.0,
+    "pixel_iou_max_threshold": 0.0,
     "pixel_resolution": [4, 4],
   }
+  # A half says nothing of other maps.
+  wide = evaluation(mask=mask, map=3 * mask.astype(np.float32))
+  assert evaluators.pixel_figures(wide) == found | {"pixel_iou_at_half": None}
   for missing in (dict(mask=mask), dict(map=np.float32(mask)), {}):
     nothing = evaluators.pixel_figures(evaluation(**missing))
     assert nothing == dict.fromkeys(found)

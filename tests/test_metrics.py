@@ -200,11 +200,37 @@ def test_pixel_auroc_agrees_with_scikit_learn(dtype):
   )
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_iou_at_every_threshold(seed, levels):
+  mask, map = random_maps(seed, levels)
+  by_threshold = {
+    t: sklearn_metrics.jaccard_score(mask.ravel(), map.ravel() > t)
+    for t in [*np.unique(map), map.min() - 1]
+  }
+  for t, want in by_threshold.items():
+    assert metrics.pixel_iou(mask, map, t) == pytest.approx(want)
+  iou, threshold = metrics.pixel_iou_max(mask, map)
+  assert iou == pytest.approx(max(by_threshold.values()))
+  assert metrics.pixel_iou(mask, map, threshold) == iou
+
+
+def test_iou_by_hand():
+  mask = np.array([[[1, 1, 0, 0]]])
+  map = np.float32([[[0.9, 0.2, 0.6, 0.1]]])
+  assert metrics.pixel_iou(mask, map) == 1 / 3
+  assert metrics.pixel_iou(mask, map, 0.7) == 1 / 2
+  # All above 0.1: two found, one false alarm.
+  iou, threshold = metrics.pixel_iou_max(mask, map)
+  assert (iou, threshold) == (2 / 3, np.float32(0.1))
+
+
 def test_inputs_are_left_as_they_are():
   mask, map = random_maps(0, 5)
   before = map.copy()
   metrics.pixel_auroc(mask, map)
   metrics.aupro(mask, map)
+  metrics.pixel_iou_max(mask, map)
   np.testing.assert_array_equal(map, before)
 
 
@@ -227,7 +253,15 @@ def test_image_metrics_undefined_and_refused(metric):
     metric([0, 2], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("metric", [metrics.pixel_auroc, metrics.aupro])
+@pytest.mark.parametrize(
+  "metric",
+  [
+    metrics.pixel_auroc,
+    metrics.aupro,
+    metrics.pixel_iou,
+    metrics.pixel_iou_max,
+  ],
+)
 def test_pixel_metrics_undefined_and_refused(metric):
   zeros = np.zeros((2, 3, 3), np.uint8)
   map = np.ones((2, 3, 3), np.float32)

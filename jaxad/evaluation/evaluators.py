@@ -135,18 +135,37 @@ def part_figures(found: Evaluation) -> dict:
   return {"image_auroc_by_part": aurocs} if parts else {}
 
 
+PIXEL_FIGURES = (
+  "pixel_auroc",
+  "pixel_aupro",
+  "pixel_iou_at_half",
+  "pixel_iou_max",
+  "pixel_iou_max_threshold",
+  "pixel_resolution",
+)
+
+
 def pixel_figures(found: Evaluation) -> dict:
-  """Pixel AUROC and AUPRO and their resolution, None without masks or maps."""
+  """Pixel figures and their resolution, None without masks or maps.
+
+  The intersection over union at a half is one of maps in [0, 1] alone.
+  """
   mask, pixel_map = found.test.mask, found.scores.map
   if mask is None or pixel_map is None:
-    names = ("pixel_auroc", "pixel_aupro", "pixel_resolution")
-    return dict.fromkeys(names)
+    return dict.fromkeys(PIXEL_FIGURES)
   mask = np.asarray(mask)
-  return {
-    "pixel_auroc": metrics.pixel_auroc(mask, pixel_map),
-    "pixel_aupro": metrics.aupro(mask, pixel_map),
-    "pixel_resolution": list(mask.shape[1:]),
-  }
+  low, high = np.min(pixel_map), np.max(pixel_map)
+  share = 0 <= low and high <= 1
+  best, threshold = metrics.pixel_iou_max(mask, pixel_map) or (None, None)
+  figures = (
+    metrics.pixel_auroc(mask, pixel_map),
+    metrics.aupro(mask, pixel_map),
+    metrics.pixel_iou(mask, pixel_map, 0.5) if share else None,
+    best,
+    threshold,
+    list(mask.shape[1:]),
+  )
+  return dict(zip(PIXEL_FIGURES, figures, strict=True))
 
 
 def neighbour_figures(found: Evaluation) -> dict:

@@ -130,6 +130,59 @@ def aupro(mask, map, fpr_limit: float = 0.3) -> float | None:
   return _area(defect, map, np.concatenate(weight), fpr_limit)
 
 
+def pixel_iou(mask, map, threshold: float = 0.5) -> float | None:
+  """Intersection over union of the defects and of what is above a threshold.
+
+  Over the pixels of all images together, so that a large defect counts for
+  more than a small one.
+
+  Args:
+    mask: as in `pixel_auroc`.
+    map: as in `pixel_auroc`.
+    threshold: what is above it is called a defect.
+
+  Raises:
+    InputError: as in `pixel_auroc`.
+  """
+  if mask is None or map is None:
+    return None
+  defect, map = _check_maps(mask, map)
+  if not _both_classes(defect):
+    return None
+  found = map > threshold
+  return float((defect & found).sum() / (defect | found).sum())
+
+
+def pixel_iou_max(mask, map) -> tuple[float, float] | None:
+  """The best `pixel_iou` over all thresholds, and the threshold that gives it.
+
+  The threshold is chosen as that of `f1_max` is, and with the masks: a figure
+  to report, not one to deploy.
+
+  Args:
+    mask: as in `pixel_auroc`.
+    map: as in `pixel_auroc`.
+
+  Raises:
+    InputError: as in `pixel_auroc`.
+  """
+  if mask is None or map is None:
+    return None
+  defect, map = _check_maps(mask, map)
+  if not _both_classes(defect):
+    return None
+  normal, score = np.sort(map[~defect]), np.sort(map[defect])[::-1]
+  # Cut after the last of equal scores only; the best cut ends with a defect.
+  last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
+  cut, hits = score[last], last + 1
+  below = np.searchsorted(normal, cut, "left")
+  iou = hits / (score.size + normal.size - below)
+  best = np.argmax(iou)
+  rest = np.append(score[hits[best] :][:1], normal[: below[best]][-1:])
+  threshold = rest.max() if rest.size else np.nextafter(cut[best], -np.inf)
+  return float(iou[best]), float(threshold)
+
+
 def check_finite(values) -> np.ndarray:
   """The array of `values`; floats keep their dtype, others become float64.
 

@@ -8,6 +8,7 @@ from jaxad.methods.alae import alae
 from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
 from jaxad.methods.caae import caae
+from jaxad.methods.cavga import cavga
 from jaxad.methods.devnet import devnet, flos
 from jaxad.methods.differnet import differnet
 from jaxad.methods.dra import dra
@@ -47,6 +48,7 @@ METHODS = {
   "alocc": alocc,
   "anogan": anogan,
   "caae": caae,
+  "cavga": cavga,
   "devnet": devnet,
   "differnet": differnet,
   "dra": dra,

@@ -67,6 +67,7 @@ class Encoder(nn.Module):
     extra_layers: 3x3 convolutions after the first one.
     slope: of the leaky ReLU.
     epsilon: of the norms.
+    widest: the most channels that a convolution may have; None sets no limit.
   """
 
   out: int
@@ -74,6 +75,7 @@ class Encoder(nn.Module):
   extra_layers: int = 0
   slope: float = SLOPE
   epsilon: float = EPSILON
+  widest: int | None = None
 
   @nn.compact
   def __call__(self, x, train: bool):
@@ -89,7 +91,8 @@ class Encoder(nn.Module):
       x = act(norm(f"extra_norm_{k}")(x, train))
     level = 1
     while x.shape[1] > 4:
-      x = conv(2 * x.shape[-1], name=f"conv_{level}")(x)
+      features = min(2 * x.shape[-1], self.widest or 2 * x.shape[-1])
+      x = conv(features, name=f"conv_{level}")(x)
       x = act(norm(f"norm_{level}")(x, train))
       level += 1
     code = conv(self.out, 4, 1, 0, name="conv_out")(x)

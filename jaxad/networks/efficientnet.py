@@ -52,9 +52,12 @@ class EfficientNetLite0(nn.Module):
     layer: the last layer to compute, one of `LAYERS`; those after it have no
       parameters. "_blocks.10" has 112 channels at a sixteenth of the image's
       side, "_blocks.15" 320 at a 32nd.
+    after: a layer whose map is given in place of images; those up to it have no
+      parameters.
   """
 
   layer: str = LAYERS[-1]
+  after: str | None = None
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -69,7 +72,8 @@ class EfficientNetLite0(nn.Module):
       [B, h, w, C] float32; for the whole trunk and 448 (224) pixels
       [B, 14, 14, 320] ([B, 7, 7, 320]).
     """
-    for name in LAYERS:
+    done = LAYERS.index(self.after) + 1 if self.after else 0
+    for name in LAYERS[done:]:
       if name == "_conv_stem":
         x = self._conv(x, STEM, 3, 2, name)
       elif name == "_bn0":

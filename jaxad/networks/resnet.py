@@ -37,12 +37,15 @@ class ResNet18(nn.Module):
     width: channels of the first convolution and of layer1; 64 is ResNet-18.
     blocks: basic blocks of layer1 to layer4; two each are ResNet-18.
     epsilon: of the norms.
+    after: a layer whose map is given in place of images; those up to it have no
+      parameters.
   """
 
   layer: str = "layer4"
   width: int = WIDTH
   blocks: tuple[int, ...] = BLOCKS
   epsilon: float = 1e-5
+  after: str | None = None
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -58,7 +61,8 @@ class ResNet18(nn.Module):
       [B, h, w, C] float32; for the whole trunk and 448 (224) pixels
       [B, 14, 14, 512] ([B, 7, 7, 512]).
     """
-    for name in LAYERS:
+    done = LAYERS.index(self.after) + 1 if self.after else 0
+    for name in LAYERS[done:]:
       if name == "conv1":
         x = Conv(self.width, 7, stride=2, padding=3, use_bias=False, name=name)(
           x

@@ -26,6 +26,8 @@ TITLES = {
   "official_f1": "official F1",
   "pixel_auroc": "pixel AUROC",
   "pixel_aupro": "AUPRO",
+  "pixel_iou_at_half": "IoU above 0.5",
+  "pixel_iou_max": "best IoU",
   "true_positive_rate": "true positive rate",
   "false_positive_rate": "false positive rate",
   "threshold_precision": "precision at the threshold",
