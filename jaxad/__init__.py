@@ -24,6 +24,7 @@ _METHODS = (
   "kdad",
   "mlep",
   "ocgan",
+  "rsrae",
   "saoe",
   "skip_ganomaly",
 )

@@ -14,6 +14,7 @@ from jaxad.methods.ganomaly import ganomaly
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
 from jaxad.methods.ocgan import ocgan
+from jaxad.methods.rsrae import rsrae
 from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 
@@ -48,6 +49,7 @@ METHODS = {
   "kdad": kdad,
   "mlep": mlep,
   "ocgan": ocgan,
+  "rsrae": rsrae,
   "saoe": saoe,
   "skip_ganomaly": skip_ganomaly,
 }
