@@ -144,6 +144,7 @@ EMBEDDED = {
   "kdad": "textures",
   "mlep": "textures",
   "ocgan": "digits/0",
+  "rsrae": "digits/0",
   "saoe": "textures",
   "skip_ganomaly": "digits/0",
 }

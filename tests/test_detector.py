@@ -369,6 +369,26 @@ CASES = {
     ratio=2.0,
     seen=True,
   ),
+  "rsrae": Case(
+    keywords=dict(
+      latent_dim=2,
+      hidden=(4, 8, 16),
+      learning_rate=1e-3,
+      learning_rate_rsr=1e-2,
+    ),
+    wrong=(
+      ("training", "rsrae+", "training='rsrae.'.*alternating, joint, plain"),
+      ("loss", "l2", "loss='l2'.*l21, mse, l1"),
+      ("activation", "elu", "activation='elu'.*auto, tanh, relu, leaky_relu"),
+      ("norms", "none", "norms='none'.*released, batch"),
+      ("hidden", (4, 8), r"hidden=\(4, 8\).*a tuple of 3"),
+    ),
+    normal=cropped(stripes, 16),
+    odd=cropped(noise, 16),
+    steps=300,
+    gap=0.3,
+    seen=True,
+  ),
   "saoe": Case(
     keywords=LABELLED,
     wrong=(*WRONG, ("score", "logit", "score='logit'.*uniform")),
@@ -773,6 +793,7 @@ ROWS = {
     learning_rate=3e-3,
     ema_decay=0.9,
   ),
+  "rsrae": dict(latent_dim=2, hidden=(32, 32, 32), learning_rate=3e-3),
 }
 
 
@@ -815,7 +836,8 @@ def test_rows_have_no_map(name):
 
 # Images that are no squares.
 
-RECTANGULAR = ("alocc", "devnet", "differnet", "dra", "flos", "kdad", "saoe")
+RECTANGULAR = ("alocc", "devnet", "differnet", "dra", "flos", "kdad")
+RECTANGULAR += ("rsrae", "saoe")
 
 
 def wide(images):

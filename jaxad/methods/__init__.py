@@ -32,6 +32,8 @@ ROWS = {
   },
   # The code's, but for its rate, that of ten thousands of steps.
   "egbad": {"latent_dim": 32, "learning_rate": 1e-3},
+  # Columns are few, and epochs of few steps.
+  "rsrae": {"learning_rate": 1e-3, "learning_rate_rsr": 1e-2},
 }
 
 METHODS = {
