@@ -383,8 +383,6 @@ CASES = {
       ("norms", "none", "norms='none'.*released, batch"),
       ("hidden", (4, 8), r"hidden=\(4, 8\).*a tuple of 3"),
     ),
-    normal=cropped(stripes, 16),
-    odd=cropped(noise, 16),
     steps=300,
     gap=0.3,
     seen=True,
