@@ -148,7 +148,7 @@ def ocsvm(
     del key
     return {
       "support": jnp.zeros((most_rows, dim)),
-      "dual": jnp.full(most_rows, 1 / most_rows),
+      "dual": jnp.full(most_rows, 1 / most_rows, jnp.float32),
       "intercept": jnp.zeros(()),
       "gamma": jnp.float32(1 / dim),
     }
@@ -215,7 +215,7 @@ def knn(
 
   def judge(arrays, y):
     squares = _squared_distances(y, arrays["rows"]) + arrays["missing"]
-    nearest = jnp.sqrt(-jax.lax.top_k(-squares, k)[0])
+    nearest = jnp.sqrt(jnp.maximum(-jax.lax.top_k(-squares, k)[0], 0.0))
     return nearest.mean(-1) if distance == "mean" else nearest[:, -1]
 
   return _baseline(trunk, features, blank, learn, judge)

@@ -59,6 +59,23 @@ MOVES = {
 LOSSES = ("l21", "mse", "l1")
 
 
+def lengths(v: jax.Array, kind: str = "l21") -> jax.Array:
+  """[B], of the rows [B, ...], by one of `LOSSES`."""
+  if kind == "mse":
+    return (v.reshape(v.shape[0], -1) ** 2).sum(-1)
+  return norm(v, 1 if kind == "l1" else 2)
+
+
+def off_subspace(y: jax.Array, a: jax.Array) -> jax.Array:
+  """y - y A A^T, what a code [B, D] has beside the subspace of A [D, d]."""
+  return y - (y @ a) @ a.T
+
+
+def skewness(a: jax.Array) -> jax.Array:
+  """(A^T A - I)^2 [d, d], which is 0 where the columns are orthonormal."""
+  return (a.T @ a - jnp.eye(a.shape[1], dtype=a.dtype)) ** 2
+
+
 @checked
 def rsrae(
   *,
@@ -195,7 +212,7 @@ def rsrae(
     return State.new(state_key, params, collections, opt_state, plan)
 
   def forward(params, collections, x, train=False):
-    """((y, y_rsr, A, x~), the statistics that were written)."""
+    """((y, A, x~), the statistics that were written)."""
     nets, written = networks(x), dict(collections)
 
     def run(name, *args):
@@ -209,23 +226,14 @@ def rsrae(
 
     y = run("encoder", x)
     z, a = run("rsr", y)
-    y_rsr = z
     if normalize:
       squares = (z**2).sum(-1, keepdims=True)
       z = z * jax.lax.rsqrt(jnp.maximum(squares, normalize_eps**2))
-    return (y, y_rsr, a, run("decoder", z)), written
+    return (y, a, run("decoder", z)), written
 
   # Training.
 
-  def lengths(v, kind):
-    """[B], of the rows, by one of `LOSSES`."""
-    if kind == "mse":
-      return (v.reshape(v.shape[0], -1) ** 2).sum(-1)
-    return norm(v, 1 if kind == "l1" else 2)
-
-  def rsr2(a):
-    squares = (a.T @ a - jnp.eye(a.shape[1], dtype=a.dtype)) ** 2
-    return getattr(squares, reduction)()
+  over_entries = {"mean": jnp.mean, "sum": jnp.sum}[reduction]
 
   def step(state: State, batch: Batch, draws):
     del draws
@@ -238,16 +246,17 @@ def rsrae(
 
     def terms(params, collections):
       """All losses, and the statistics of the pass."""
-      (y, y_rsr, a, x_hat), written = forward(params, collections, x, True)
+      (y, a, x_hat), written = forward(params, collections, x, True)
       return {
         "ae": over_batch(lengths(x - x_hat, loss)),
-        "rsr1": over_batch(lengths(y - y_rsr @ a.T, loss_rsr)),
-        "rsr2": rsr2(a),
+        "rsr1": over_batch(lengths(off_subspace(y, a), loss_rsr)),
+        "rsr2": over_entries(skewness(a)),
       }, written
 
     def loss_fn(name, params, collections):
       if name == "rsr2":
-        return rsr2(params["rsr"]["kernel"]), ({}, collections)
+        a = params["rsr"]["kernel"]
+        return over_entries(skewness(a)), ({}, collections)
       found, written = terms(params, collections)
       if training == "joint":
         total = found["ae"] + lambda1 * found["rsr1"] + lambda2 * found["rsr2"]
@@ -276,7 +285,7 @@ def rsrae(
   def score(state: State, x, keys) -> Scores:
     del keys
     x = prepared(x)
-    (y, y_rsr, a, x_hat), _ = forward(state.params, state.collections, x)
+    (y, a, x_hat), _ = forward(state.params, state.collections, x)
     rows = lambda v: v.reshape(v.shape[0], -1)
     unit = lambda v: rows(v) / (norm(v, 2) + score_eps)[:, None]
     u, u_hat = unit(x), unit(x_hat)
@@ -284,7 +293,7 @@ def rsrae(
     parts = {
       "cosine": cosine,
       "reconstruction": norm(x - x_hat, 2),
-      "rsr": norm(y - y_rsr @ a.T, 2),
+      "rsr": norm(off_subspace(y, a), 2),
     }
     pixels = None
     if x.ndim == 4:
