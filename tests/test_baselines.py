@@ -64,7 +64,9 @@ def one_class(**keywords):
 
 
 def forest(x, test, seed):
-  found = IsolationForest(20, max_samples=min(100, len(x)), random_state=seed)
+  found = IsolationForest(
+    n_estimators=20, max_samples=min(100, len(x)), random_state=seed
+  )
   return -found.fit(x).score_samples(test)
 
 
@@ -113,7 +115,9 @@ def test_a_forest_tells_rows_on_a_cut_alike():
   x = np.float32(np.random.default_rng(0).integers(0, 4, (80, 3)) / 10)
   detector = jaxad.iforest(n_trees=20, most_samples=64)
   state, seed = fitted(detector, x)
-  found = IsolationForest(20, max_samples=64, random_state=seed).fit(x)
+  found = IsolationForest(
+    n_estimators=20, max_samples=64, random_state=seed
+  ).fit(x)
   got = jax.jit(detector.score)(state, x, None).image
   np.testing.assert_allclose(got, -found.score_samples(x), rtol=1e-5)
   # A row on a cut goes left, as there.

@@ -286,7 +286,7 @@ def gaussian(
 
   def blank(key, dim):
     del key
-    return {"mean": jnp.zeros(dim), "precision": jnp.eye(dim)}
+    return {"mean": jnp.zeros(dim), "whiten": jnp.eye(dim)}
 
   def learn(rows, seed):
     del seed
@@ -294,11 +294,13 @@ def gaussian(
 
     named = {"ledoit_wolf": "LedoitWolf", "empirical": "EmpiricalCovariance"}
     found = getattr(estimators, named[covariance])().fit(np.float64(rows))
-    return {"mean": found.location_, "precision": found.precision_}
+    # A root of the precision: squares do not cancel.
+    values, vectors = np.linalg.eigh(found.precision_)
+    whiten = vectors * np.sqrt(np.maximum(values, 0))
+    return {"mean": found.location_, "whiten": whiten}
 
   def judge(arrays, y):
-    y = y - arrays["mean"]
-    return ((y @ arrays["precision"]) * y).sum(-1)
+    return (((y - arrays["mean"]) @ arrays["whiten"]) ** 2).sum(-1)
 
   return _baseline(trunk, features, blank, learn, judge)
 
