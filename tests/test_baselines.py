@@ -11,10 +11,12 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 import jaxad
+from jaxad import checks, config_files
 from jaxad.data.examples import Dataset, Examples
 from jaxad.errors import InputError
 from jaxad.layers.isolation import expected_length
 from jaxad.networks.pyramid import Trunk
+from jaxad.run import run
 
 FROZEN = Trunk("alexnet", "features.2", "random", train_norms=False)
 
@@ -202,3 +204,33 @@ def test_pixels_need_no_trunk():
 def test_too_few_rows(detector, message):
   with pytest.raises(InputError, match=message):
     fitted(detector, rows(8, seed=0))
+
+
+@pytest.mark.parametrize("field, value", [("every", 2), ("patience", 2)])
+def test_there_are_no_epochs_to_look_into(field, value):
+  config = config_files.load("knn")
+  config.eval[field] = value
+  message = f"config.eval.{field}=2: knn is fitted at once"
+  with pytest.raises(InputError, match=message):
+    checks.checked_detector(config)
+
+
+@pytest.mark.whole
+def test_a_run_on_images(tmp_path):
+  """Features are computed once; there is a sheet, and there are no maps."""
+  config = config_files.load("iforest")
+  config.data.update(image_size=64, n_train=20, n_test_good=6, n_test_defect=6)
+  config.detector.trunk.weights = "random"
+  config.train.cached_views = 1
+  results = run(config, tmp_path / "run")
+  assert 0 <= results["image_auroc"] <= 1 and results["pixel_auroc"] is None
+  assert (tmp_path / "run" / "images.png").is_file()
+  scores = jaxad.load(tmp_path / "run").score([images(1, 0)[0]], True)
+  assert scores.map is None and np.isfinite(scores.image).all()
+
+
+@pytest.mark.parametrize("method", ["ocsvm", "knn", "pca", "gaussian"])
+def test_a_run_on_rows(method, tmp_path):
+  config = config_files.load(f"{method}:breast_cancer")
+  results = run(config, tmp_path / "run")
+  assert results["image_auroc"] > 0.92

@@ -14,6 +14,8 @@ from sklearn.decomposition import PCA
 import jaxad
 from jaxad.errors import InputError
 from jaxad.methods.rsrae import lengths, off_subspace, skewness
+from jaxad.networks.rsrae import Encoder
+from jaxad.networks.variables import apply_eval
 
 DIM, RANK = 12, 3
 
@@ -30,7 +32,7 @@ def low_rank(n, seed):
 @functools.partial(jax.jit, static_argnums=2)
 def layer_of(y, a, kind):
   """A after many steps on L_RSR1 + L_RSR2 of fixed codes."""
-  tx = optax.adam(optax.cosine_decay_schedule(0.03, 1500))
+  tx = optax.adam(optax.cosine_decay_schedule(0.1, 3000))
 
   def loss(a):
     return lengths(off_subspace(y, a), kind).mean() + skewness(a).sum()
@@ -40,7 +42,7 @@ def layer_of(y, a, kind):
     updates, opt_state = tx.update(jax.grad(loss)(a), opt_state)
     return optax.apply_updates(a, updates), opt_state
 
-  return jax.lax.fori_loop(0, 1500, step, (a, tx.init(a)))[0]
+  return jax.lax.fori_loop(0, 3000, step, (a, tx.init(a)))[0]
 
 
 def angle(a, basis):
@@ -66,19 +68,6 @@ def test_on_clean_codes_the_layer_finds_what_pca_finds(first, kind):
   assert angle(principal, basis) < 1
 
 
-def test_outliers_turn_pca_and_not_the_layer(first):
-  codes, basis = low_rank(200, seed=1)
-  far = np.random.default_rng(2).normal(size=(60, DIM)) @ np.diag(
-    [9.0, *[0.5] * (DIM - 1)]
-  )
-  both = np.concatenate([codes, np.float32(far)])
-  principal = PCA(RANK).fit(both).components_.T
-  assert angle(principal, basis) > 30
-  assert angle(layer_of(both, first, "l21"), basis) < 5
-  # It is the norm that is not squared which does it.
-  assert angle(layer_of(both, first, "mse"), basis) > 30
-
-
 ROWS = dict(latent_dim=RANK, hidden=(16, 16, DIM), normalize=False)
 
 
@@ -97,10 +86,7 @@ def trained():
 
 
 def test_a_trained_layer_is_the_principal_subspace_of_its_codes(trained):
-  detector, state, rows = trained
-  from jaxad.networks.rsrae import Encoder
-  from jaxad.networks.variables import apply_eval
-
+  _, state, rows = trained
   encoder = Encoder((16, 16, DIM), "leaky_relu", 0.5, 1e-3, "auto")
   of_network = state.params["encoder"], state.collections["encoder"]
   codes = np.asarray(apply_eval(encoder, *of_network, rows))
@@ -150,8 +136,9 @@ def test_images_of_unit_length_have_no_contrast():
   for unit_norm in (True, False):
     detector = jaxad.rsrae(latent_dim=2, hidden=(2, 2, 4), unit_norm=unit_norm)
     state = detector.init(jax.random.key(0), {"x": more})
+    score = jax.jit(detector.score)
     a, b = (
-      detector.score(state, jnp.float32(v), None).parts["reconstruction"]
+      score(state, np.float32(v), None).parts["reconstruction"]
       for v in (x, more)
     )
     assert np.allclose(a, b, rtol=1e-4) == unit_norm

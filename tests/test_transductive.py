@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import jaxad
-from jaxad import data, splits
+from jaxad import config_files, data, splits
 from jaxad.data.fingerprint import difference, fingerprint, rows
 from jaxad.errors import InputError
+from jaxad.run import run
 
 
 def digits(**keywords):
@@ -135,3 +136,21 @@ def test_too_few_anomalies(tmp_path):
   message = "contamination=0.8: of 40 normal .*32 anomalies.* has 30"
   with pytest.raises(InputError, match=message):
     load(0.8)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("method", ["rsrae", "adae"])
+def test_a_run(method, tmp_path, capsys):
+  config = config_files.load(method)
+  config.data.update(
+    protocol="contaminated", contamination=0.5, image_size=8, holdout=0.0
+  )
+  config.train.epochs = 2
+  config.eval.batch_size = 64
+  results = run(config, tmp_path / "run")
+  assert results["n_train"] == results["n_test"] > 100
+  assert results["n_train_anomalies"] == 0
+  assert 0 < results["image_auroc"] < 1
+  assert results["expected_false_positive_rate"] is None
+  assert "outliers and all" in capsys.readouterr().out
+  assert jaxad.load(tmp_path / "run").score(np.zeros((1, 8, 8, 1), np.uint8))
