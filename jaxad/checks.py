@@ -53,6 +53,11 @@ def checked_detector(config) -> Detector:
       )
   trained = [phase for phase in detector.phases if phase.step is not None]
   for field in ("every", "patience"):
+    if config.eval[field] and not trained:
+      raise InputError(
+        f"config.eval.{field}={config.eval[field]}: {config.method} is fitted "
+        "at once, without epochs; leave it out."
+      )
     if config.eval[field] and not any(phase.scorable for phase in trained):
       raise InputError(
         f"config.eval.{field}={config.eval[field]}: {config.method} cannot "

@@ -31,6 +31,7 @@ from jaxad.fields import (
   Steps,
 )
 from jaxad.methods import METHODS, ROWS
+from jaxad.networks.trunk import is_at_hand
 
 Holdout = Annotated[float, Range(0, 0.99)]
 
@@ -184,7 +185,10 @@ def base(
   config.data.name, _, subset = (preset or default).partition("/")
   config.data.subset = subset or None
   if config.data.name in data.TABLES:
-    config.detector.update(ROWS.get(method, {}))
+    plain = lambda value: getattr(value, "_asdict", lambda: value)()
+    config.detector.update(
+      {k: plain(v) for k, v in ROWS.get(method, {}).items()}
+    )
     config.eval.batch_size = 1024
   return config.lock()
 
@@ -220,6 +224,26 @@ def open_set(method: str, preset: str | None) -> ConfigDict:
   config.detector.optimizer.learning_rate = 1e-3
   config.detector.optimizer.schedule = "late"
   config.detector.optimizer.decay_every = 8
+  return config
+
+
+def baseline(method: str, preset: str | None) -> ConfigDict:
+  """Fields for what is fitted to frozen features, or to rows of a table.
+
+  Images of one channel, such as digits, get three. Without the package of the
+  trunk's weights the embedded textures are seen by a random one.
+  """
+  config = base(method, preset)
+  config.train.batch_size = 32
+  if config.data.name in data.TABLES:
+    return config
+  config.data.channels = 3
+  config.data.image_size = 224
+  config.eval.batch_size = 32
+  if config.data.name == "textures" and not is_at_hand(
+    config.detector.trunk.name
+  ):
+    config.detector.trunk.weights = "random"
   return config
 
 

@@ -223,7 +223,8 @@ def _run(config, detector, folder, images):
   }
   write_json(workdir / "results.json", results)
   print(results_table(results))
-  print(_rejections(results))
+  mixture = images.data.transductive
+  print(MIXTURE_THRESHOLD if mixture else _rejections(results))
   for field, text in (("select", BEST_ON_TEST), ("protocol", OFFICIAL)):
     if config.eval[field] in ("best_on_test", "official"):
       print(text)
@@ -324,6 +325,11 @@ UNCERTAIN = (
 TRAINING_THRESHOLD = (
   "NOTE: the threshold comes from what was trained on, so how many good parts "
   "it rejects is not known; hold some out with --config.data.holdout."
+)
+
+MIXTURE_THRESHOLD = (
+  "NOTE: the threshold comes from what was trained on and is tested, outliers "
+  "and all, so how many good parts it rejects is not known."
 )
 
 BEST_ON_TEST = (

@@ -153,6 +153,7 @@ class Dataset:
   Attributes:
     train: normal examples; with a few anomalous ones (label 1) for methods
       that may see them, where they were asked for or lie in train/<kind>/.
+      In a transductive protocol all examples of the test, unlabelled.
     test: normal and anomalous examples; normal alone where a folder has
       nothing else, and then there is no AUROC.
     outliers: images of another data set (label 2) that stand in for anomalies
@@ -167,6 +168,11 @@ class Dataset:
 
   def __iter__(self):
     return iter((self.train, self.test))
+
+  @property
+  def transductive(self) -> bool:
+    """Whether what is trained on is what is tested."""
+    return self.train.id == self.test.id and len(self.test.id) > 0
 
   def _replace(self, **changes) -> "Dataset":
     """A copy with other fields, like that of a named tuple."""

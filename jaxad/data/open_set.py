@@ -86,6 +86,11 @@ class Rule:
         "known_class",
       )
 
+  @property
+  def is_idle(self) -> bool:
+    """Whether it moves nothing."""
+    return self == Rule(split_seed=self.split_seed)
+
   def apply(self, dataset: Dataset) -> Dataset:
     """Moves the anomalies.
 
@@ -99,7 +104,7 @@ class Rule:
     Raises:
       InputError: an unknown kind, or too few anomalies to draw from.
     """
-    if self == Rule(split_seed=self.split_seed):
+    if self.is_idle:
       return dataset
     train, test = dataset
     rows = np.flatnonzero(test.label == 1).tolist()

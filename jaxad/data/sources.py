@@ -27,11 +27,14 @@ from jaxad.data import (
   open_set,
   tables,
   textures,
+  transductive,
 )
 from jaxad.data.examples import Dataset
 from jaxad.errors import InputError, one_of
 from jaxad.fields import Count, CountOrZero, Range, checked
 from jaxad.preprocess import FITS, RULES, Overlap, Preprocess, Side
+
+PROTOCOLS = (*one_class.PROTOCOLS, *transductive.PROTOCOLS)
 
 MaskThreshold = Annotated[float, Range(0, 65535, below=True)]
 
@@ -62,7 +65,7 @@ def load(
   *,
   subset: str | None = None,
   root: str | os.PathLike | None = None,
-  protocol: Literal[tuple(one_class.PROTOCOLS)] = "one_vs_rest",
+  protocol: Literal[PROTOCOLS] = "one_vs_rest",
   image_size: Side | tuple[Side, Side] = 256,
   channels: Literal[1, 3] | None = None,
   fit: Literal[FITS] = "squash",
@@ -107,7 +110,9 @@ def load(
       Of folder also a list of images, see `jaxad.data.manifest`; of table the
       file, see `jaxad.data.table_files`.
     protocol: who is normal, trained on and tested in digits, mnist,
-      fashion_mnist and cifar10: one of `one_class.PROTOCOLS`; else not used.
+      fashion_mnist and cifar10: one of `one_class.PROTOCOLS`. Or of any set one
+      of `transductive.PROTOCOLS`: what is tested is trained on, unlabelled,
+      with a share of anomalies in it, `contamination`.
     image_size: of what the detector sees, in pixels: the side of a square, or
       height and width.
     channels: 1 (grey) or 3 (RGB); None is as published for digits, mnist,
@@ -140,7 +145,8 @@ def load(
     known_class: the kinds that may be, in the settings "hard" and "open".
     n_anomalies: how many anomalies are drawn from the test into training.
     pool: how many leave the test; None for those that are trained on.
-    contamination: share of anomalies among the normal training images.
+    contamination: share of anomalies among the normal training images. In a
+      transductive protocol the anomalies for each normal example.
     split_seed: of these draws; not `seed`, so that runs of several seeds learn
       from the same anomalies.
     outlier_root: a folder of other normal images, see `folder.scan_outliers`,
@@ -153,10 +159,11 @@ def load(
       what was expected.
   """
   one_of("name", name, SOURCES)
+  mixing = protocol in transductive.PROTOCOLS
   request = Request(
     subset=subset or None,
     root=pathlib.Path(root).expanduser() if root else None,
-    protocol=protocol,
+    protocol="one_vs_rest" if mixing else protocol,
     preprocess=Preprocess(
       size=size_of(image_size),
       channels=channels or 3,
@@ -182,11 +189,19 @@ def load(
     known_class=known_class or None,
     n_anomalies=n_anomalies,
     pool=pool,
-    contamination=contamination,
+    contamination=0.0 if mixing else contamination,
     split_seed=split_seed,
   )
+  if mixing and not rule.is_idle:
+    raise InputError(
+      f"protocol={protocol}: what is trained on is what is tested, so no "
+      "anomaly is moved; leave n_anomalies, pool and setting out.",
+      "protocol",
+    )
   outliers = _outliers(outlier_root, request)
   dataset = rule.apply(SOURCES[name](request))
+  if mixing:
+    dataset = transductive.mixed(dataset, protocol, contamination)
   return dataclasses.replace(dataset, outliers=outliers)
 
 

@@ -7,6 +7,7 @@ from jaxad.methods.alad import alad
 from jaxad.methods.alae import alae
 from jaxad.methods.alocc import alocc
 from jaxad.methods.anogan import anogan
+from jaxad.methods.baselines import gaussian, iforest, knn, ocsvm, pca
 from jaxad.methods.caae import caae
 from jaxad.methods.cavga import cavga
 from jaxad.methods.devnet import devnet, flos
@@ -18,9 +19,14 @@ from jaxad.methods.ganomaly import ganomaly
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
 from jaxad.methods.ocgan import ocgan
+from jaxad.methods.rsrae import rsrae
 from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 from jaxad.methods.vae import vae
+from jaxad.networks.pyramid import Trunk
+
+# Of rows there is none.
+_NO_TRUNK = {"trunk": Trunk(weights="random", train_norms=False)}
 
 # Methods that take rows of tables too, with the keywords that suit those.
 ROWS = {
@@ -38,6 +44,13 @@ ROWS = {
   },
   # The code's, but for its rate, that of ten thousands of steps.
   "egbad": {"latent_dim": 32, "learning_rate": 1e-3},
+  "gaussian": _NO_TRUNK,
+  "iforest": _NO_TRUNK,
+  "knn": _NO_TRUNK,
+  "ocsvm": _NO_TRUNK,
+  "pca": _NO_TRUNK | {"n_components": 2},
+  # Columns are few, and epochs of few steps.
+  "rsrae": {"learning_rate": 1e-3, "learning_rate_rsr": 1e-2},
 }
 
 METHODS = {
@@ -56,9 +69,15 @@ METHODS = {
   "fanogan": fanogan,
   "flos": flos,
   "ganomaly": ganomaly,
+  "gaussian": gaussian,
+  "iforest": iforest,
   "kdad": kdad,
+  "knn": knn,
   "mlep": mlep,
   "ocgan": ocgan,
+  "ocsvm": ocsvm,
+  "pca": pca,
+  "rsrae": rsrae,
   "saoe": saoe,
   "skip_ganomaly": skip_ganomaly,
   "vae": vae,

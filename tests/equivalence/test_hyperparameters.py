@@ -13,6 +13,7 @@ from recording import COMMITTED
 
 # Where half of a number would make no difference, or no sense.
 OTHERS = {
+  "activation": "relu",
   "adam_eps": 0.01,
   "b1": 0.7,
   "bn_eps": 0.1,
@@ -22,12 +23,16 @@ OTHERS = {
   "criterion": "bce",
   "d_lat_sign": -1,
   "hinge": "sample",
+  "lambda2": 0.0,
   "latent": "linear",
   "ln_eps": 0.1,
+  "loss": "MSE",
   "loss_layers": "6,9,12",
   "noise_std": 0.5,
+  "normalize_eps": 1.0,
   "objective": "v1",
   "pixel_norm_eps": 0.5,
+  "pad3": "SAME",
   "prep_normalized_degrees": 90.0,
   "rec": "mse",
   "rec_eps": 1.0,
@@ -35,6 +40,7 @@ OTHERS = {
   "reinit_below": 10.0,
   "rms_eps": 0.1,
   "score_degree": 2,
+  "score_eps": 0.1,
   "score_layers": "9,12",
   "score_method": "cross-e",
   "search_eps": 0.5,
