@@ -21,9 +21,11 @@ _METHODS = (
   "fanogan",
   "flos",
   "ganomaly",
+  "hadgan",
   "kdad",
   "mlep",
   "ocgan",
+  "rx",
   "saoe",
   "skip_ganomaly",
 )

@@ -11,9 +11,11 @@ from jaxad.methods.dra import dra
 from jaxad.methods.egbad import egbad
 from jaxad.methods.fanogan import fanogan
 from jaxad.methods.ganomaly import ganomaly
+from jaxad.methods.hadgan import hadgan
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
 from jaxad.methods.ocgan import ocgan
+from jaxad.methods.rx import rx
 from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 
@@ -31,7 +33,11 @@ ROWS = {
   },
   # The code's, but for its rate, that of ten thousands of steps.
   "egbad": {"latent_dim": 32, "learning_rate": 1e-3},
+  "rx": {},
 }
+
+# Those that take hyperspectral scenes, likewise.
+SCENES = {"hadgan": {}, "rx": {}}
 
 METHODS = {
   "adae": adae,
@@ -45,9 +51,11 @@ METHODS = {
   "fanogan": fanogan,
   "flos": flos,
   "ganomaly": ganomaly,
+  "hadgan": hadgan,
   "kdad": kdad,
   "mlep": mlep,
   "ocgan": ocgan,
+  "rx": rx,
   "saoe": saoe,
   "skip_ganomaly": skip_ganomaly,
 }
