@@ -71,5 +71,5 @@ class JointDetector(NamedTuple):
     found["spatial"] = unit(found["guided"])
     share = self.fusion_lambda
     found["fused"] = share * unit(found["spatial"])
-    found["fused"] += (1 - share) * unit(found["spectral"])
+    found["fused"] += (1 - share) * found["spectral"]
     return found

@@ -51,7 +51,7 @@ from jaxad.layers.chunks import map_chunks
 from jaxad.layers.conv import pytorch_uniform
 from jaxad.layers.dropout import Dropout, draw_masks
 from jaxad.layers.spectra import n_top, spectra
-from jaxad.losses import binary_cross_entropy
+from jaxad.losses import binary_cross_entropy as bce
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import Game, adam_l2, rmsprop_l2
 
@@ -84,9 +84,8 @@ class Dense(nn.Module):
 
     def dense(x, width, name, bias=True):
       init = pytorch_uniform(x.shape[-1])
-      return nn.Dense(width, bias, kernel_init=init, bias_init=init, name=name)(
-        x
-      )
+      inits = {"kernel_init": init, "bias_init": init}
+      return nn.Dense(width, bias, name=name, **inits)(x)
 
     for k in (0, 1):
       x = dense(x, self.width, f"dense_{k}")
@@ -178,10 +177,9 @@ def hadgan(
 
   def networks(n_of_bands):
     dz = latent_dim or int(n_of_bands**0.5 + 1)
-    hidden = (width, dz, slope)
     discriminator = Dense(width, 1, slope)
     return {
-      "encoder": Dense(*hidden, False, norm_epsilon, dropout),
+      "encoder": Dense(width, dz, slope, False, norm_epsilon, dropout),
       "decoder": Dense(width, n_of_bands, slope, False),
       "latent": discriminator,
       "spectrum": discriminator,
@@ -233,7 +231,6 @@ def hadgan(
 
     def d_loss(params, n):
       """L_DZ + L_DI: each discriminator is in one of them."""
-      bce = binary_cross_entropy
       terms = {
         "dz_loss": bce(judge("latent", params, n), 1)
         + bce(judge("latent", params, code), 0),
@@ -257,18 +254,15 @@ def hadgan(
       rebuilt, _ = train("decoder", params, z)
       source = z if consistency_source == "encoded" else draws["z_prior"]
       drawn, _ = train("decoder", params, source)
-      again, on_drawn = train(
-        "encoder", params, drawn, keep=draws["keep_again"]
-      )
+      keep = draws["keep_again"]
+      again, on_drawn = train("encoder", params, drawn, keep=keep)
       of_decoder, _ = train("decoder", params, jax.lax.stop_gradient(z))
       terms = {
         "rec": error(x, rebuilt),
         "cons": error(source, again),
         "shrink": (z**2).mean(),
-        "enc_adv": binary_cross_entropy(judge("latent", params, z), 1),
-        "dec_adv": binary_cross_entropy(
-          judge("spectrum", params, of_decoder), 1
-        ),
+        "enc_adv": bce(judge("latent", params, z), 1),
+        "dec_adv": bce(judge("spectrum", params, of_decoder), 1),
       }
       ae = a0 * terms["rec"] + a1 * terms["cons"] + a2 * terms["shrink"]
       terms |= {
@@ -301,12 +295,9 @@ def hadgan(
       return watch
     total = watch["total"] + loss
     over = state.step % plan.steps_per_epoch[0] == 0
-    lower = total < watch["best"]
-    at_end = {
-      "total": jnp.zeros_like(total),
-      "best": jnp.minimum(total, watch["best"]),
-      "waited": jnp.where(lower, 0, watch["waited"] + 1),
-    }
+    waited = jnp.where(total < watch["best"], 0, watch["waited"] + 1)
+    best = jnp.minimum(total, watch["best"])
+    at_end = {"total": jnp.zeros_like(total), "best": best, "waited": waited}
     so_far = watch | {"total": total}
     return jax.tree.map(lambda a, b: jnp.where(over, a, b), at_end, so_far)
 
@@ -330,8 +321,8 @@ def hadgan(
     n = x.size // x.shape[-1]
     padded = jnp.pad(rows, ((0, -n % min(n, _AT_ONCE)), (0, 0)))
     of = lambda rows: jnp.abs(rows - codes(state, rows)[1])
-    residual = map_chunks(of, padded, _AT_ONCE).reshape(padded.shape)[:n]
-    residual = residual.reshape(x.shape)
+    residual = map_chunks(of, padded, _AT_ONCE).reshape(padded.shape)
+    residual = residual[:n].reshape(x.shape)
     energy = residual.mean(-1)
     if x.ndim == 2:
       return Scores(energy)
