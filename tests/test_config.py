@@ -141,9 +141,11 @@ EMBEDDED = {
   "fanogan": "digits/0",
   "flos": "textures",
   "ganomaly": "digits/0",
+  "hadgan": "scene",
   "kdad": "textures",
   "mlep": "textures",
   "ocgan": "digits/0",
+  "rx": "scene",
   "saoe": "textures",
   "skip_ganomaly": "digits/0",
 }
@@ -174,7 +176,7 @@ def test_files(path, preset):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_without_a_preset_nothing_is_downloaded(path):
   config = config_files.load(str(path))
-  assert config.data.name in ("textures", "digits")
+  assert config.data.name in ("textures", "digits", "scene")
   found = fields(config)
   for name, value in found.items():
     if name.endswith("weights") and value != "random":

@@ -18,18 +18,22 @@ OTHERS = {
   "bn_eps": 0.1,
   "clip": 1.0,
   "clip_eps": 0.5,
+  "consistency": "encoded",
   "cosine_eps": 10.0,
   "criterion": "bce",
   "d_lat_sign": -1,
   "latent": "linear",
   "ln_eps": 0.1,
   "loss_layers": "6,9,12",
+  "minmax_eps": 0.5,
   "noise_std": 0.5,
   "objective": "v1",
   "prep_normalized_degrees": 90.0,
+  "rec": "l21",
   "refine": "mse_clean",
   "reinit_below": 10.0,
   "rms_eps": 0.1,
+  "rx_ridge": 0.1,
   "score_degree": 2,
   "score_layers": "9,12",
   "score_method": "cross-e",
@@ -39,12 +43,16 @@ OTHERS = {
   "weight_decay": 0.1,
 }
 
+# What nothing reads, by what else the recording says.
+IDLE = {("hadgan", "hp/l21_eps")}
+
 
 def cases():
   for file in sorted(COMMITTED.glob("*/*.npz")):
     with np.load(file) as arrays:
       for key in arrays:
-        if key.startswith("hp/"):
+        idle = (file.parent.name, key) in IDLE
+        if key.startswith("hp/") and not idle:
           yield pytest.param(file, key, id=f"{file.parent.name}-{key[3:]}")
 
 
