@@ -849,7 +849,7 @@ SCENES = {
 def trained_on_spectra(name):
   """(detector, state, a scene [1, 12, 16, 8] with one odd pixel)."""
   scene = on_a_plane(12 * 16, 1).reshape(1, 12, 16, 8)
-  scene[0, 5, 9] = off_it(1, 0)[0] * 2
+  scene[0, 5, 9] = off_it(1, 5)[0] * 2
   detector = jaxad.METHODS[name](**SCENES[name])
   rows = examples_of(scene.reshape(-1, 8))
   keywords = {"steps": 150} if name == "hadgan" else {}

@@ -18,14 +18,6 @@ from jaxad.errors import InputError
 from jaxad.evaluation.metrics import image_auroc
 from jaxad.evaluation.scoring import Scorer
 
-# Where the published scenes are, if they are: beside the checkout, by default.
-PUBLISHED = pathlib.Path(
-  os.environ.get(
-    "JAXAD_SCENES",
-    pathlib.Path(__file__).parents[2] / "shared/data/hyperspectral",
-  )
-)
-
 
 @pytest.fixture
 def cube():
@@ -299,9 +291,10 @@ def rx_scores(dataset, batch_size, **keywords):
   ("name", "auroc"), [("sandiego_plane", 0.9403), ("abu-urban-2", 0.9952)]
 )
 def test_rx_on_published_scenes(name, auroc):
-  path = PUBLISHED / f"{name}.mat"
+  root = pathlib.Path(os.environ.get("JAXAD_DATA", ""))
+  path = root / "hyperspectral" / f"{name}.mat"
   if not path.is_file():
-    pytest.skip(f"no {path}; JAXAD_SCENES is the folder with it")
+    pytest.skip(f"JAXAD_DATA has no {path.name} of 100 x 100 pixels")
   dataset = loaded(path)
   scores = rx_scores(dataset, 2000)
   assert image_auroc(dataset.test.label, scores.image) == pytest.approx(

@@ -93,16 +93,17 @@ def _plane(path):
 
 
 def _arrays(path):
-  """{name: array of two axes or more} of a MATLAB or NumPy file."""
+  """{name: array of real numbers} of a MATLAB or NumPy file."""
   try:
     if path.suffix.lower() == ".mat":
       found = _matlab(path)
     else:
-      loaded = np.load(path, allow_pickle=False)
-      if isinstance(loaded, np.ndarray):
-        return {"": loaded}
-      with loaded:
-        found = {name: loaded[name] for name in loaded.files}
+      found = np.load(path, allow_pickle=False)
+      if isinstance(found, np.ndarray):
+        found = {"": found}
+      else:
+        with found as file:
+          found = {name: file[name] for name in file.files}
   except OSError as error:
     raise InputError(
       f"{path}: cannot be read ({error.strerror or error}); mend it"
