@@ -193,7 +193,7 @@ def hadgan(
     params, collections = initialize(
       params_key, {name: (nets[name], of) for name, of in inputs.items()}
     )
-    zero, most = jnp.zeros((), x.dtype), jnp.full((), jnp.inf, x.dtype)
+    zero, most = (jnp.full((), v, x.dtype) for v in (0, jnp.finfo(x.dtype).max))
     watch = {"total": zero, "best": most, "waited": jnp.int32(0)}
     return State.new(
       state_key, params, collections, game.init(params), plan, watch=watch
