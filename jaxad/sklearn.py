@@ -48,8 +48,8 @@ _ROWS_AT_ONCE = 1024
 class AnomalyDetector(OutlierMixin, BaseEstimator):
   """One of the methods as an outlier detector.
 
-  `X` is a table [n, D], which differnet, egbad and alad take, with the defaults
-  in `jaxad.methods.ROWS`: its columns are brought to mean 0 and deviation 1. Or
+  `X` is a table [n, D], which the methods in `jaxad.methods.ROWS` take, with
+  the defaults there: its columns are brought to mean 0 and deviation 1. Or
   `X` is images: an array [n, H, W, C], or flat rows [n, H * W * C] with
   `image_shape`; integers in 0..255, or floating point in [0, 1].
 
