@@ -25,6 +25,8 @@ def get_config(preset=None):
     config.data.image_size = 64
     config.train.batch_size = 4
     config.detector.width = 64
+    # Of several images, what can be compared among them.
+    config.detector.score = "residual"
     return config
   config.train.batch_size = 128
   if config.data.subset == "paper":
