@@ -43,6 +43,8 @@ def predict_scene(
   except InputError as error:
     said = str(error).removeprefix(f"scene {path.name}: ")
     raise InputError(f"{path}: {said}") from error
+  if not np.isfinite(one.map).all():
+    raise InputError(f"{path}: some of its scores are not finite.")
   limit, digest = threshold["value"], run.description["weights_sha256"]
   scores = one.map.ravel()
   shifts, warnings = drift.compare(
