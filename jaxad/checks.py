@@ -20,7 +20,7 @@ from jaxad.data.sources import size_of
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
-from jaxad.methods import ROWS
+from jaxad.methods import ROWS, SCENES
 from jaxad.networks.trunk import TRUNKS, weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
@@ -59,9 +59,10 @@ def checked_detector(config) -> Detector:
         "at once, without epochs; leave it out."
       )
     if config.eval[field] and not any(phase.scorable for phase in trained):
+      last = detector.phases[-1] if not trained else trained[-1]
       raise InputError(
         f"config.eval.{field}={config.eval[field]}: {config.method} cannot "
-        f"score before the end of its phase {trained[-1].name!r}; leave it out."
+        f"score before the end of its phase {last.name!r}; leave it out."
       )
   if config.train.cached_views and detector.embed is None:
     raise InputError(
@@ -134,6 +135,13 @@ def check_size(config) -> None:
         f"config.data.name={config.data.name}: rows of a table, and "
         f"{config.method} takes images; of rows learn {', '.join(ROWS)}."
       )
+    return
+  if config.data.name in data.SCENES and config.method not in SCENES:
+    raise InputError(
+      f"config.data.name={config.data.name}: spectra of a scene, from which "
+      f"learn {', '.join(SCENES)}, and not {config.method}."
+    )
+  if config.data.name in data.SCENES:
     return
   published = one_class.SETS.get(config.data.name)
   channels = config.data.channels or (published.shape[2] if published else 3)

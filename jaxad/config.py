@@ -30,7 +30,7 @@ from jaxad.fields import (
   Seed,
   Steps,
 )
-from jaxad.methods import METHODS, ROWS
+from jaxad.methods import METHODS, ROWS, SCENES
 from jaxad.networks.trunk import is_at_hand
 
 Holdout = Annotated[float, Range(0, 0.99)]
@@ -85,7 +85,8 @@ class Eval(NamedTuple):
     threshold: rule that makes a threshold of scores of normal examples, see
       `jaxad.evaluation.thresholds`.
     threshold_value: number of the rule; None is its default.
-    threshold_images: how many they are at most, where none were held out.
+    threshold_images: how many they are at most, where none were held out; of a
+      scene, pixels.
     contamination: share of the test that is called anomalous for further
       figures, those of the highest scores, as papers on tables have it; None
       for none.
@@ -190,6 +191,14 @@ def base(
       {k: plain(v) for k, v in ROWS.get(method, {}).items()}
     )
     config.eval.batch_size = 1024
+  if config.data.name in data.SCENES:
+    config.detector.update(SCENES.get(method, {}))
+    # All pixels are trained on, and few are anomalous.
+    config.data.holdout = 0.0
+    config.eval.batch_size = 1
+    config.eval.threshold = "quantile"
+    config.eval.threshold_value = 0.99
+    config.eval.threshold_images = 10_000
   return config.lock()
 
 

@@ -14,7 +14,8 @@ are written once, against this file, and never against a method:
 A batch is a dict of arrays:
 
     x       [B, H, W, C] uint8 in 0..255, or float32 in [0, 1]; table rows and
-            spectra are [B, D] float32
+            spectra are [B, D] float32, and the scenes that `score` gets after
+            a training on spectra [B, H, W, D]
     weight  [B] float32, 1 for an example and 0 for the padding of a last,
             smaller batch; missing means all ones
     label   [B] int32, 0 normal and 1 anomalous; only where anomalies are asked
@@ -104,11 +105,14 @@ class Scores(NamedTuple):
     image: [B] float32, the score of each example.
     map: [B, H, W] float32, the score of each pixel, or None.
     parts: named [B] float32 terms of the score, for the curious.
+    maps: named [B, H, W] float32 terms of the map, likewise; before
+      `Detector.finish` also what that needs, [B, ...].
   """
 
   image: jax.Array
   map: jax.Array | None = None
   parts: dict[str, jax.Array] = {}
+  maps: dict[str, jax.Array] = {}
 
 
 class Stream(NamedTuple):

@@ -8,6 +8,7 @@ import abc
 import collections
 import itertools
 import os
+import pathlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.errors import InputError
 from jaxad.fields import Count, check
@@ -36,7 +38,7 @@ class ImageScore(NamedTuple):
     map: float32 [h, w], the score of each pixel, of the image's own size and
       NaN where none looked; None where it was not asked for.
     brightness: mean of the uint8 pixels that the detector saw; None for rows of
-      features.
+      features and for scenes.
   """
 
   score: np.float32
@@ -66,21 +68,23 @@ class ImageScorer(abc.ABC):
   [h, w] or [h, w, C] of any sizes, of such arrays, or of paths of image files,
   which may be a generator: no more than a few batches are held at a time. See
   `Preprocess.views` for dtypes and channels. Where the detector was trained on
-  rows: rows [N, D], or dicts by column, see `Columns.views`.
+  rows: rows [N, D], or dicts by column, see `Columns.views`. Where it was on a
+  scene: scenes [N, h, w, K], or an iterable of scenes [h, w, K] and of paths.
 
   What is drawn for an image comes from its id alone, by default its number. Its
   score does not depend on the other images, to rounding.
 
   Attributes:
-    preprocess: from images, or rows of a table, to what the detector sees; None
-      for rows of features.
+    preprocess: from images, rows of a table, or scenes, to what the detector
+      sees; None for rows of features.
     threshold: a score above it is called anomalous.
     batch_size: how many are scored at once where nothing else is said.
-    shape: of what the detector sees, [H, W, C] or [D].
+    shape: of what the detector sees, [H, W, C] or [D]; scenes may have other
+      sides.
     dtype: of it.
   """
 
-  preprocess: Preprocess | Columns | None
+  preprocess: Preprocess | Columns | Bands | None
   threshold: float
   batch_size: int
   shape: tuple[int, ...]
@@ -116,6 +120,8 @@ class ImageScorer(abc.ABC):
     check("batch_size", batch_size, Count)
     if with_maps and len(self.shape) == 1:
       raise InputError("with_maps: rows have none.")
+    if self._of_scenes:
+      batch_size = 1  # each may have a size of its own
     seen = collections.deque()
     views = self._views(images, ids, seen)
     batches = _batches(views, self._rounded(batch_size))
@@ -165,6 +171,10 @@ class ImageScorer(abc.ABC):
       )
     return score > self.threshold
 
+  @property
+  def _of_scenes(self):
+    return isinstance(self.preprocess, Bands)
+
   def _rounded(self, batch_size):
     """To what the devices can share."""
     return batch_size
@@ -172,7 +182,11 @@ class ImageScorer(abc.ABC):
   def _views(self, images, ids, seen):
     """(view, checksum) of all images; what is known of those goes to `seen`."""
     names = map(str, itertools.count()) if ids is None else iter(ids)
-    for image in _each(images, len(self.shape) == 1):
+    if self._of_scenes:
+      each = _each_scene(images)
+    else:
+      each = _each(images, len(self.shape) == 1)
+    for image in each:
       name = next(names, None)
       if name is None:
         raise InputError("ids: fewer than images.")
@@ -180,6 +194,7 @@ class ImageScorer(abc.ABC):
         views, layout = self._seen_as(image)
       except InputError as error:
         noun = "row" if len(self.shape) == 1 else "image"
+        noun = "scene" if self._of_scenes else noun
         raise InputError(f"{noun} {name}: {error}") from error
       brightness = None if layout is None else float(views.mean(dtype=float))
       seen.append(_Seen(len(views), layout, brightness))
@@ -214,7 +229,8 @@ class ImageScorer(abc.ABC):
     """The scores of an image from those of its views."""
     rows = jax.tree.map(lambda *parts: np.stack(parts), *rows)
     if image.layout is None:
-      of, pixel_map = lambda v: v[0], None
+      of = lambda v: v[0]
+      pixel_map = None if rows["map"] is None else rows["map"][0]
     else:
       of = self.preprocess.of_tiles
       pixel_map = rows["map"]
@@ -270,6 +286,23 @@ def _each(images, rows):
       yield from image
     else:
       yield image
+
+
+def _each_scene(scenes):
+  """The scenes of all that may hold some."""
+  if isinstance(scenes, str | os.PathLike):
+    scenes = [scenes]
+  if getattr(scenes, "ndim", 4) != 4:
+    raise InputError(
+      f"an array of shape {list(scenes.shape)}: expected scenes [N, h, w, K]; "
+      "a single one goes into a list."
+    )
+  for scene in scenes:
+    if isinstance(scene, str | os.PathLike):
+      from jaxad.data import scene_files
+
+      scene = scene_files.read(pathlib.Path(scene)).cube
+    yield np.asarray(scene)
 
 
 def _read(path):

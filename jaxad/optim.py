@@ -157,6 +157,27 @@ def adam_l2(
   )
 
 
+def rmsprop_l2(
+  learning_rate: optax.ScalarOrSchedule,
+  decay: float = 0.99,
+  eps: float = 1e-8,
+  weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+  """RMSprop with coupled L2, as PyTorch's `RMSprop(weight_decay=...)`.
+
+  Args:
+    learning_rate: step size, or a schedule.
+    decay: of the mean square, PyTorch's alpha.
+    eps: added outside the square root.
+    weight_decay: factor of the L2 term.
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay),
+    optax.scale_by_rms(decay, eps, eps_in_sqrt=False),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
 def adam_hat(
   learning_rate: optax.ScalarOrSchedule,
   b1: float = 0.9,

@@ -4,6 +4,7 @@
     python -m jaxad.predict --run runs/bottle --images new/
     python -m jaxad.predict --run runs/bottle --images "line1/*.png" --maps
     python -m jaxad.predict --run runs/pumps --table today.csv
+    python -m jaxad.predict --run runs/airport --scene later.mat
     find . -name "*.jpg" | python -m jaxad.predict --run runs/bottle --images -
 
 Writes `scores.csv` and `scores.json` into `--output`. A call that was stopped
@@ -21,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxad import cli, drift, trained
+from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.decode import decode
 from jaxad.data.parallel import in_parallel
@@ -28,6 +30,7 @@ from jaxad.errors import InputError
 from jaxad.evaluation.thresholds import DEFAULTS, threshold
 from jaxad.inputs import find_images
 from jaxad.predict_rows import predict_rows
+from jaxad.predict_scene import predict_scene
 from jaxad.predictions import (
   MAPS,
   Predictions,
@@ -66,12 +69,14 @@ def _command(argv):
   parser.add_argument(
     "--images",
     "--table",
+    "--scene",
     required=True,
     nargs="+",
     metavar="PATH",
     help="folders (with all folders in them), files, patterns, a .csv file "
     "with a column path, or - for a list on standard input; for a run on a "
-    "table, another table with its columns",
+    "table, another table with its columns, and for one on a scene another "
+    "scene with its bands",
   )
   parser.add_argument(
     "--output",
@@ -99,10 +104,14 @@ def _command(argv):
   if isinstance(run.preprocess, Columns):
     summary = predict_rows(
       run,
-      _table(args),
+      _one_file(args, "table"),
       output,
       threshold=limit,
       batch_size=args.batch_size,
+    )
+  elif isinstance(run.preprocess, Bands):
+    summary = predict_scene(
+      run, _one_file(args, "scene"), output, threshold=limit
     )
   elif run.preprocess is None:
     raise InputError(f"--run {args.run}: it was not trained on images.")
@@ -121,11 +130,11 @@ def _command(argv):
   return summary["n_errors"]
 
 
-def _table(args):
-  """The one table of the command line."""
+def _one_file(args, noun):
+  """The one table, or scene, of the command line."""
   if len(args.images) > 1 or args.maps:
     raise InputError(
-      f"--run {args.run}: it was trained on a table; give one with --table, "
+      f"--run {args.run}: it was trained on a {noun}; give one with --{noun}, "
       "and no --maps."
     )
   return pathlib.Path(args.images[0])
@@ -291,12 +300,13 @@ def _summary(run, found, paths, limit):
 
 
 def _told(summary):
-  noun = "images" if "n_images" in summary else "rows"
+  nouns = ("images", "rows", "pixels")
+  noun = next(noun for noun in nouns if f"n_{noun}" in summary)
   n, errors = summary[f"n_{noun}"], summary["n_errors"]
   said = f"{summary['n_anomalous']} of {n - errors} {noun} are anomalous"
   if errors:
     said += f"; {errors} could not be read"
-  return f"{said}; {summary['output']}/scores.csv"
+  return f"{said}; {summary.get('map', summary['output'] + '/scores.csv')}"
 
 
 if __name__ == "__main__":

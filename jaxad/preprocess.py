@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
+from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.errors import InputError
 from jaxad.fields import Count, Range, check
@@ -207,16 +208,19 @@ class Preprocess:
     return cls(**{name: plain(value) for name, value in values.items()})
 
 
-def preprocessing(values: Mapping | None) -> Preprocess | Columns | None:
-  """The inverse of `to_json`: of images, of a table, or of neither.
+def preprocessing(
+  values: Mapping | None,
+) -> Preprocess | Columns | Bands | None:
+  """The inverse of `to_json`: of images, a table, a scene, or none of them.
 
   Raises:
     InputError: as `from_json`.
   """
   if values is None:
     return None
-  of_table = isinstance(values, Mapping) and "names" in values
-  return (Columns if of_table else Preprocess).from_json(values)
+  has = lambda name: isinstance(values, Mapping) and name in values
+  kind = Columns if has("names") else Bands if has("chosen") else Preprocess
+  return kind.from_json(values)
 
 
 def to_levels(x: np.ndarray, levels: tuple[float, float]) -> np.ndarray:

@@ -183,7 +183,7 @@ def _run(config, detector, folder, images):
     results |= official.figures(last, workdir)
   noun = images.normal.noun
   maps_of = lambda shown: scorer.scores(state, shown, with_maps=True).map
-  if config.eval.maps == "none" or noun == "rows":
+  if (config.eval.maps == "none" and noun == "images") or noun == "rows":
     maps_of = lambda _: None
   write_pictures(workdir, found, maps_of)
   first = np.arange(len(normal_scores))[:SHEET_IMAGES]

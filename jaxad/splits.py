@@ -85,12 +85,21 @@ def load(
       "normal in it is not known, so none can be held out; set it to 0.",
       "holdout",
     )
+  of_scene = found.test.pixels is not None
+  if holdout and of_scene:
+    raise InputError(
+      f"holdout={holdout}: a scene is trained on whole; set it to 0.", "holdout"
+    )
   if holdout:
     return held_out(found, holdout, fields["seed"])
-  normal = np.flatnonzero(found.train.label == 0)
+  # Of a scene all pixels are taken for normal, whatever the truth says.
+  source = found.test if of_scene else found.train
+  normal = np.arange(len(source.label))
+  if not of_scene:
+    normal = normal[source.label == 0]
   order = generator("threshold", fields["seed"]).permutation(len(normal))
   chosen = normal[np.sort(order[:threshold_images])]
-  return _splits(found, found.train, found.train.take(chosen), held_out=False)
+  return _splits(found, found.train, source.take(chosen), held_out=False)
 
 
 def learnt(detector: Detector, needed: bool = False) -> set[str]:

@@ -25,6 +25,7 @@ import numpy as np
 import jaxad
 from jaxad import config as configs
 from jaxad import data, distributed, tensor_file
+from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Detector, State
@@ -51,7 +52,7 @@ class Normal(NamedTuple):
     id: of each.
     score: float64 [N].
     brightness: float64 [N], the mean of the uint8 pixels that the detector saw;
-      None for rows.
+      None for rows and scenes.
   """
 
   id: tuple[str, ...]
@@ -127,16 +128,20 @@ class Run(ImageScorer):
 
     Args:
       dataset: its test is scored; images as the detector sees them, see
-        `jaxad.data.load`. Rows of a table are scaled as those of the run.
+        `jaxad.data.load`. Rows of a table, or a scene, are scaled as those of
+        the run.
 
     Raises:
       InputError: they are not of the shape that it sees.
     """
     given = isinstance(dataset, Dataset)
     test = dataset.test if given else dataset
-    if test.raw is not None and isinstance(self.preprocess, Columns):
+    of_raw = isinstance(self.preprocess, Columns | Bands)
+    if test.raw is not None and of_raw:
       test = dataclasses.replace(test, x=self.preprocess.seen(test.raw))
-    if tuple(test.x.shape[1:]) != self.shape:
+    # A scene may have any size.
+    sizes = 0 if test.pixels is None else -1
+    if tuple(test.x.shape[1:])[sizes:] != self.shape[sizes:]:
       raise InputError(
         f"examples of shape {list(test.x.shape[1:])}: the run in {self.path} "
         f"takes {list(self.shape)}."
@@ -227,7 +232,7 @@ def save(
   *,
   config: Mapping,
   state: State,
-  preprocess: Preprocess | Columns | None,
+  preprocess: Preprocess | Columns | Bands | None,
   normal: Examples,
   scores: np.ndarray,
   threshold: float,
@@ -292,8 +297,8 @@ def _limits(maps):
 
 
 def _brightness(examples):
-  """The mean of each image's pixels, over all of its tiles; None of rows."""
-  if examples.x.ndim == 2:
+  """The mean of each image's pixels, over all of its tiles; or None."""
+  if examples.noun != "images":
     return None
   x, means = examples.x, []
   for first in range(0, len(x), _AT_ONCE):

@@ -52,6 +52,10 @@ def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
   write_run(tmp_path / "run", method, **changes)
   run = jaxad.load(tmp_path / "run")
   path = tmp_path / "run.jaxad"
+  if run.detector.finish is not None:
+    with pytest.raises(InputError, match="ends its scores on the host"):
+      export(run, path)
+    return
   export(run, path)
   found = jaxad.load_scorer(path)
   images = images_of(6)
@@ -67,7 +71,7 @@ def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", jaxad.METHODS)
+@pytest.mark.parametrize("method", sorted(jaxad.METHODS.keys() - {"hadgan"}))
 def test_the_same_bits_as_xla_compiles_for_users(method, tmp_path):
   """Without the flags by which the tests compile fast."""
   code = f"""if True:

@@ -259,6 +259,25 @@ def test_image_sheet_refuses(tmp_path, change, message):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("shape", [(20, 12), (12, 20)])
+def test_scene_sheet(tmp_path, shape):
+  """Wider by a truth, and by the ROC curve where that has both kinds."""
+  rng = np.random.default_rng(0)
+  picture = np.full((*shape, 3), 90, np.uint8)
+  score, truth = rng.random(shape), np.zeros(shape, np.uint8)
+  widths = []
+  for found in (None, truth, truth + (score > 0.9)):
+    figures.scene_sheet(tmp_path / "a.png", picture, score, found)
+    image = pixels(tmp_path / "a.png")
+    widths.append(image.shape[1])
+    curve = color_share(image, figures.COLORS[1]) > 0
+    assert curve == (found is not None and found.any())
+  assert widths == sorted(set(widths))
+  with pytest.raises(InputError, match="expected finite numbers"):
+    figures.scene_sheet(tmp_path / "b.png", picture, score * np.nan)
+  assert not (tmp_path / "b.png").exists()
+
+
 def test_no_global_matplotlib_state(tmp_path):
   code = f"""
 import sys

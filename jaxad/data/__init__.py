@@ -7,10 +7,12 @@ state = jaxad.fit(detector, state, dataset, plan)
 
 from jaxad.data.examples import Dataset, Examples
 from jaxad.data.open_set import seen_kinds
+from jaxad.data.scenes import NAMES as SCENES
 from jaxad.data.sources import SOURCES, load
 from jaxad.data.tables import NAMES as TABLES
 
 __all__ = [
+  "SCENES",
   "SOURCES",
   "TABLES",
   "Dataset",

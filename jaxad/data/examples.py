@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.arrays import Rows, joined, part
 from jaxad.preprocess import Layout, Preprocess
@@ -46,13 +47,28 @@ class Tiles:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pixels:
+  """How the pixels of a scene, the one row of `x`, are examples.
+
+  Attributes:
+    name: of the scene, from which come what is drawn for it.
+    rows: int [N], which pixels they are, counted line by line.
+    picture: uint8 [H, W, 3], the scene in false colours.
+  """
+
+  name: str
+  rows: np.ndarray
+  picture: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Examples:
   """One split, decoded.
 
   Attributes:
     x: uint8 [N, H, W, C], or any [N, ...] array (feature rows); with `tiles`
-      [M, ...], a row for each tile. In memory, or in a file and read by
-      `x[rows]`.
+      [M, ...], a row for each tile; with `pixels` float32 [1, H, W, B], the
+      scene. In memory, or in a file and read by `x[rows]`.
     label: int32 [N]; 0 normal, 1 anomalous, 2 a stand-in for an anomaly, see
       `Dataset.outliers`. What training hides among the normal examples has 0.
     id: stable unique names, the paths relative to the root; sorted.
@@ -61,7 +77,8 @@ class Examples:
       where no masks exist, or where test examples were moved into training.
     tiles: where images were cut into tiles; else None.
     raw: float64 [N, D], the rows of a table before they were scaled to `x`, see
-      `Columns.encoded`; else None.
+      `Columns.encoded`; or [1, H, W, K], a scene before that; else None.
+    pixels: where the examples are pixels of a scene; else None.
   """
 
   x: Rows
@@ -71,10 +88,13 @@ class Examples:
   mask: Rows | None
   tiles: Tiles | None = None
   raw: np.ndarray | None = None
+  pixels: Pixels | None = None
 
   @property
   def noun(self) -> str:
     """What a sentence calls them."""
+    if self.pixels is not None:
+      return "pixels"
     return "rows" if self.x.ndim == 2 else "images"
 
   @property
@@ -83,8 +103,19 @@ class Examples:
     return self.x if self.tiles is None else self.tiles.pictures
 
   def take(self, rows: np.ndarray) -> "Examples":
-    """The examples of these rows, [k] int, in this order."""
+    """The examples of these rows, [k] int, in this order.
+
+    Of pixels it is the whole scene still, and the mask that of all of it.
+    """
     rows = np.asarray(rows, int)
+    if (pixels := self.pixels) is not None:
+      return dataclasses.replace(
+        self,
+        label=self.label[rows],
+        id=tuple(self.id[i] for i in rows),
+        kind=tuple(self.kind[i] for i in rows),
+        pixels=dataclasses.replace(pixels, rows=pixels.rows[rows]),
+      )
     tiles, views = self.tiles, rows
     if tiles is not None:
       views = tiles.rows(rows)
@@ -158,13 +189,14 @@ class Dataset:
       nothing else, and then there is no AUROC.
     outliers: images of another data set (label 2) that stand in for anomalies
       in training, or None.
-    preprocess: what made `x` of images, or of the rows of a table; or None.
+    preprocess: what made `x` of images, of the rows of a table, or of a scene;
+      or None.
   """
 
   train: Examples
   test: Examples
   outliers: Examples | None = None
-  preprocess: Preprocess | Columns | None = None
+  preprocess: Preprocess | Columns | Bands | None = None
 
   def __iter__(self):
     return iter((self.train, self.test))

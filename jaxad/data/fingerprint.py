@@ -113,10 +113,14 @@ def difference(before: Sequence[Row], now: Sequence[Row]) -> str | None:
 
 def _digest(examples, i):
   rows = i if examples.tiles is None else examples.tiles.rows([i])
-  # The scale of a table is that of all its rows.
+  # The scale of a table, or of a scene, is that of all its rows.
   of = examples.x if examples.raw is None else examples.raw
+  mask = examples.mask
+  if examples.pixels is not None:
+    rows, mask = examples.pixels.rows[i], None  # a label says as much
+    of = of.reshape(-1, of.shape[-1])
   x = np.ascontiguousarray(of[rows])
-  mask = None if examples.mask is None else examples.mask[i]
+  mask = None if mask is None else mask[i]
   facts = [examples.id[i], examples.kind[i], int(examples.label[i])]
   facts += [x.shape, x.dtype.str, mask is not None]
   state = _hash(json.dumps(facts))

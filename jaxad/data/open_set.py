@@ -107,6 +107,13 @@ class Rule:
     if self.is_idle:
       return dataset
     train, test = dataset
+    if test.pixels is not None:
+      raise InputError(
+        f"n_anomalies={self.n_anomalies}: a scene is trained on whole, and "
+        "without labels; leave n_anomalies, pool, contamination and setting "
+        "out",
+        "n_anomalies",
+      )
     rows = np.flatnonzero(test.label == 1).tolist()
     rows.sort(key=lambda row: (test.kind[row], test.id[row]))
     if not rows:

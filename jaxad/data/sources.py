@@ -25,6 +25,7 @@ from jaxad.data import (
   manifest,
   one_class,
   open_set,
+  scenes,
   tables,
   textures,
   transductive,
@@ -57,6 +58,7 @@ class Request:
   n_test_good: int
   n_test_defect: int
   table: tables.TableOptions
+  scene: scenes.SceneOptions
 
 
 @checked
@@ -89,6 +91,7 @@ def load(
   split_seed: open_set.Seed = 42,
   outlier_root: str | os.PathLike | None = None,
   table: tables.TableOptions = tables.TableOptions(),
+  scene: scenes.SceneOptions = scenes.SceneOptions(),
 ) -> Dataset:
   """Reads a data set, decoded, as uint8: into memory, or a file of the cache.
 
@@ -99,8 +102,9 @@ def load(
     name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile",
       one of `dra_sets.SETS`: "aitex", "kolektor_sdd", "elpv", "dagm",
       "mastcam", "brain_mri", "head_ct", "hyper_kvasir", one of
-      `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10", or of
-      `tables.NAMES`: "table", a file of rows, "breast_cancer", "wine".
+      `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10", of
+      `tables.NAMES`: "table", a file of rows, "breast_cancer", "wine", or
+      "scene", a hyperspectral one.
     subset: the surface of textures ("metal" if None, or "all"), the category
       of mvtec_ad, a folder below the root of folder, the number or name of a
       class of digits, mnist, fashion_mnist and cifar10, or the normal kind of
@@ -108,7 +112,8 @@ def load(
     root: where the images are; not used by textures, digits and embedded
       tables. Without it, mnist, fashion_mnist and cifar10 are downloaded once.
       Of folder also a list of images, see `jaxad.data.manifest`; of table the
-      file, see `jaxad.data.table_files`.
+      file, see `jaxad.data.table_files`; of scene likewise, see
+      `jaxad.data.scene_files`, and without it one is rendered.
     protocol: who is normal, trained on and tested in digits, mnist,
       fashion_mnist and cifar10: one of `one_class.PROTOCOLS`. Or of any set one
       of `transductive.PROTOCOLS`: what is tested is trained on, unlabelled,
@@ -127,9 +132,9 @@ def load(
       a channel; None finds them, for all images of the set at once.
     mask_threshold: what a mask's value must exceed to be a defect; None is 0,
       and 127 for masks in JPEG or WebP and those of the published sets.
-    seed: of the data alone: the textures, which good images a folder without a
-      test holds out, and the protocol leave_one_out_80_20. The seed of a run
-      changes no split.
+    seed: of the data alone: the textures, the rendered scene, which good images
+      a folder without a test holds out, and the protocol leave_one_out_80_20.
+      The seed of a run changes no split.
     unreadable: "error", or "skip" to go on without unreadable images. A file
       of digits, mnist, fashion_mnist or cifar10 is always an error.
     test_fraction: share of the good images that are held out of a folder or
@@ -153,6 +158,7 @@ def load(
       that stand in for anomalies in training; a category that is named like
       the subset is left out.
     table: how tables are read; they have none of what is said of images above.
+    scene: how scenes are read; likewise.
 
   Raises:
     InputError: an argument, the folder or an image is wrong; the message says
@@ -183,6 +189,7 @@ def load(
     n_test_good=n_test_good,
     n_test_defect=n_test_defect,
     table=table,
+    scene=scene,
   )
   rule = open_set.Rule(
     setting=setting,
@@ -324,6 +331,19 @@ def _table(request):
     )
 
 
+def _scene(request):
+  _check_no_subset("scene", request)
+  _check_no_tiles("scene", request)
+  if request.root is None:
+    return scenes.load_rendered(request.seed, request.scene)
+  said = "a scene (.mat, .npz, .npy, or ENVI with its .hdr)"
+  root = _root(request, said, or_file=True)
+  if not root.is_file():
+    raise InputError(f"root={root}: a folder; expected {said}", "root")
+  with _named_root(root):
+    return scenes.load_file(root, request.scene)
+
+
 def _embedded_table(name, request):
   return tables.load_embedded(
     name, request.subset, request.test_fraction, request.seed, request.table
@@ -349,6 +369,7 @@ SOURCES: dict[str, Callable[[Request], Dataset]] = {
   "magnetic_tile": _magnetic_tile,
   **{name: functools.partial(_dra_set, name) for name in dra_sets.SETS},
   **{name: functools.partial(_one_class, name) for name in one_class.SETS},
+  "scene": _scene,
   "table": _table,
   **{
     name: functools.partial(_embedded_table, name) for name in tables.EMBEDDED

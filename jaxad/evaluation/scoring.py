@@ -48,16 +48,20 @@ class Scorer:
 
     Args:
       state: of the detector.
-      examples: images, or features from `embed`.
-      with_maps: fill `Scores.map`, by `localize` where a detector has it.
+      examples: images, features from `embed`, or the pixels of a scene.
+      with_maps: fill `Scores.map`, by `localize` where a detector has it; of
+        pixels it is filled always.
 
     Returns:
-      `Scores` of NumPy arrays; `image` is [N] float32.
+      `Scores` of NumPy arrays; `image` is [N] float32. Those of pixels are in
+      it, and in the `parts`, what the map and its terms have there.
     """
-    scores = self._over_batches(self._program(with_maps), state, examples)
-    scores = self._finished(scores)
-    if not with_maps:
-      scores = scores._replace(map=None)
+    of_pixels = examples.pixels is not None
+    program = self._program(with_maps or of_pixels)
+    scores = self._finished(self._over_batches(program, state, examples))
+    if of_pixels:
+      return _of_pixels(scores, examples.pixels.rows)
+    scores = _without_maps(scores, keep=with_maps)
     return scores if examples.tiles is None else _of_images(scores, examples)
 
   def dispatch(self, state: State, x, names, with_maps: bool = False) -> Scores:
@@ -74,7 +78,7 @@ class Scorer:
 
   def fetch(self, scores: Scores) -> Scores:
     """What `dispatch` began, as NumPy arrays."""
-    return self._finished(jax.device_get(scores))
+    return _without_maps(self._finished(jax.device_get(scores)), keep=True)
 
   def embed(
     self, state: State, examples: Examples, views: int | None = None
@@ -111,7 +115,7 @@ class Scorer:
     def scored(state, x, keys):
       scores = score(state, x, keys)
       # What the caller does not take, the compiler leaves out.
-      return scores if with_maps else scores._replace(map=None)
+      return scores if with_maps else _without_maps(scores)
 
     return jax.jit(scored, out_shardings=self._whole)
 
@@ -131,7 +135,7 @@ class Scorer:
     @functools.partial(jax.jit, out_shardings=self._whole)
     def finish(state, x, found):
       scores = search.finish(state, x, found)
-      return scores if with_maps else scores._replace(map=None)
+      return scores if with_maps else _without_maps(scores)
 
     def scored(state, x, keys):
       found = start(state, x, keys)
@@ -181,7 +185,9 @@ class Scorer:
     Keys differ by their number.
     """
     key = jax.random.fold_in(self.key, number)
-    names = np.uint32([checksum(name) for name in examples.id])
+    pixels = examples.pixels
+    ids = examples.id if pixels is None else (pixels.name,)
+    names = np.uint32([checksum(name) for name in ids])
     if examples.tiles is not None:
       names = np.repeat(names, np.diff(examples.tiles.cuts))
     columns = distributed.local_columns(self._batch_size)
@@ -200,6 +206,18 @@ class Scorer:
 
 
 _example_keys = jax.jit(example_keys)
+
+
+def _without_maps(scores, keep=False):
+  """Without the terms of the map, and itself unless it is kept."""
+  return scores._replace(map=scores.map if keep else None, maps={})
+
+
+def _of_pixels(scores, rows):
+  """Scores of a scene to those of its pixels."""
+  of = lambda values: values.reshape(-1)[rows]
+  parts = {name: of(values) for name, values in scores.maps.items()}
+  return Scores(of(scores.map), scores.map, parts)
 
 
 def _of_images(scores, examples):

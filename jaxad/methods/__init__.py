@@ -16,10 +16,12 @@ from jaxad.methods.dra import dra
 from jaxad.methods.egbad import egbad
 from jaxad.methods.fanogan import fanogan
 from jaxad.methods.ganomaly import ganomaly
+from jaxad.methods.hadgan import hadgan
 from jaxad.methods.kdad import kdad
 from jaxad.methods.mlep import mlep
 from jaxad.methods.ocgan import ocgan
 from jaxad.methods.rsrae import rsrae
+from jaxad.methods.rx import rx
 from jaxad.methods.saoe import saoe
 from jaxad.methods.skip_ganomaly import skip_ganomaly
 from jaxad.methods.vae import vae
@@ -51,7 +53,11 @@ ROWS = {
   "pca": _NO_TRUNK | {"n_components": 2},
   # Columns are few, and epochs of few steps.
   "rsrae": {"learning_rate": 1e-3, "learning_rate_rsr": 1e-2},
+  "rx": {},
 }
+
+# Those that take hyperspectral scenes, likewise.
+SCENES = {"hadgan": {}, "rx": {}}
 
 METHODS = {
   "adae": adae,
@@ -71,6 +77,7 @@ METHODS = {
   "ganomaly": ganomaly,
   "gaussian": gaussian,
   "iforest": iforest,
+  "hadgan": hadgan,
   "kdad": kdad,
   "knn": knn,
   "mlep": mlep,
@@ -78,6 +85,7 @@ METHODS = {
   "ocsvm": ocsvm,
   "pca": pca,
   "rsrae": rsrae,
+  "rx": rx,
   "saoe": saoe,
   "skip_ganomaly": skip_ganomaly,
   "vae": vae,

@@ -20,13 +20,14 @@ DPI = 120
 ID_WIDTH = 26
 
 
-def roc_curve(path, label, score) -> None:
-  """The ROC curve of the image scores; no file where one class is missing.
+def roc_curve(path, label, score, noun: str = "images") -> None:
+  """The ROC curve of the scores; no file where one class is missing.
 
   Args:
     path: PNG file to write.
     label: [N] int, 0 normal and 1 anomalous.
     score: [N] float.
+    noun: what they are of.
 
   Raises:
     InputError: as in `metrics.image_auroc`.
@@ -36,27 +37,34 @@ def roc_curve(path, label, score) -> None:
   if auroc is None:
     return
   from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(5, 5), layout="constrained", dpi=DPI)
+  title = f"ROC curve, {len(label)} {noun}"
+  _show_roc(figure.add_subplot(), label, score, auroc, title)
+  _save(path, figure)
+
+
+def _show_roc(axes, label, score, auroc, title):
   from sklearn import metrics as sklearn_metrics
 
   fpr, tpr, _ = sklearn_metrics.roc_curve(label, score)
-  figure = Figure(figsize=(5, 5), layout="constrained", dpi=DPI)
-  axes = figure.add_subplot()
   axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", label="chance")
   axes.plot(fpr, tpr, color=COLORS[1], linewidth=2, label=f"AUROC {auroc:.4f}")
   axes.set(
     xlabel="false positive rate",
     ylabel="true positive rate",
-    title=f"ROC curve, {len(label)} images",
+    title=title,
     xlim=(-0.02, 1.02),
     ylim=(-0.02, 1.02),
     aspect="equal",
   )
   axes.grid(color="0.9")
   axes.legend(loc="lower right")
-  _save(path, figure)
 
 
-def score_histogram(path, label, score, threshold) -> None:
+def score_histogram(
+  path, label, score, threshold, noun: str = "images"
+) -> None:
   """Histograms of the scores of both classes, and the threshold.
 
   Both classes share the bins and each adds up to 100 %, whatever its size. The
@@ -67,6 +75,7 @@ def score_histogram(path, label, score, threshold) -> None:
     label: [N] int, 0 normal and 1 anomalous.
     score: [N] float, N >= 1.
     threshold: float, or None for no line.
+    noun: what they are of.
 
   Raises:
     InputError: shapes differ, or a score is not finite.
@@ -107,7 +116,7 @@ def score_histogram(path, label, score, threshold) -> None:
   axes.set(
     xlabel="anomaly score",
     ylabel="share of the class [%]",
-    title=f"Scores, {len(score)} images",
+    title=f"Scores, {len(score)} {noun}",
     xscale="log" if log else "linear",
   )
   axes.legend()
@@ -209,6 +218,50 @@ def image_sheet(
       part.colorbar(
         shown, ax=axes, extend="both", pad=0.01, label="score of a pixel"
       )
+  _save(path, figure)
+
+
+def scene_sheet(path, picture, map, truth=None) -> None:
+  """A scene, its map and, where it is known, the truth with the pixel ROC.
+
+  Args:
+    path: PNG file to write.
+    picture: uint8 [H, W, 3], in false colours.
+    map: [H, W] float, the score of each pixel.
+    truth: [H, W], non-zero on anomalies; or None.
+
+  Raises:
+    InputError: the map is not finite, or of another size than the truth.
+  """
+  from matplotlib.figure import Figure
+
+  map = metrics.check_finite(map)
+  auroc = None
+  if truth is not None:
+    auroc = metrics.pixel_auroc(truth[None], map[None])
+  count = 2 + (truth is not None) + (auroc is not None)
+  aspect = map.shape[0] / map.shape[1]
+  figure = Figure(
+    figsize=(4 * count, 4 * min(max(aspect, 0.8), 2)),
+    layout="constrained",
+    dpi=DPI,
+  )
+  axes = figure.subplots(1, count)
+  for ax in axes[:3]:
+    ax.set_axis_off()
+  axes[0].imshow(picture)
+  axes[0].set_title("false colours")
+  limits = map.min(), np.quantile(map, 0.999)
+  shown = axes[1].imshow(map, cmap="viridis", vmin=limits[0], vmax=limits[1])
+  axes[1].set_title("score")
+  figure.colorbar(shown, ax=axes[1], extend="max", shrink=0.8)
+  if truth is not None:
+    axes[2].imshow(truth != 0, cmap="gray", vmin=0, vmax=1)
+    axes[2].set_title(f"truth, {np.count_nonzero(truth)} pixels")
+  if auroc is not None:
+    label = np.int64(truth != 0).ravel()
+    title = f"ROC curve, {len(label)} pixels"
+    _show_roc(axes[3], label, map.ravel(), auroc, title)
   _save(path, figure)
 
 

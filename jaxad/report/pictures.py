@@ -10,9 +10,10 @@ from jaxad.report.figures import (
   extremes,
   image_sheet,
   roc_curve,
+  scene_sheet,
   score_histogram,
 )
-from jaxad.report.tables import write_scores
+from jaxad.report.tables import write_array, write_scores
 
 # The sheet shows this many images of either end.
 SHEET_IMAGES = 8
@@ -20,6 +21,8 @@ SHEET_IMAGES = 8
 
 def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
   """Writes `scores.csv` and the figures; of rows there is no sheet of images.
+
+  Of a scene there are its map, `map.npy`, and `scene.png`.
 
   Args:
     folder: of the run.
@@ -30,10 +33,20 @@ def write_pictures(folder: pathlib.Path, found: Evaluation, maps_of) -> None:
   write_scores(
     folder / "scores.csv", test.id, test.label, score, found.predicted
   )
-  roc_curve(folder / "roc_curve.png", test.label, score)
+  roc_curve(folder / "roc_curve.png", test.label, score, test.noun)
   score_histogram(
-    folder / "score_histogram.png", test.label, score, found.threshold
+    folder / "score_histogram.png",
+    test.label,
+    score,
+    found.threshold,
+    test.noun,
   )
+  if test.pixels is not None:
+    (pixel_map,) = found.scores.map
+    write_array(folder / "map.npy", pixel_map)
+    truth = None if test.mask is None else test.mask[0]
+    scene_sheet(folder / "scene.png", test.pixels.picture, pixel_map, truth)
+    return
   if test.pictures.ndim == 2:
     return
   shown = np.sort(np.concatenate(extremes(score, SHEET_IMAGES)))
