@@ -46,7 +46,7 @@ def disturbed(state):
       pass  # numbers of columns
     elif name.endswith("var"):
       value = np.float32(rng.uniform(0.5, 2, value.shape))
-    else:
+    elif np.issubdtype(value.dtype, np.floating):
       value = value + np.float32(rng.normal(0, 0.05, value.shape))
     arrays[name] = value
   return trained.with_arrays(state, arrays)

@@ -117,8 +117,8 @@ def _digest(examples, i):
   of = examples.x if examples.raw is None else examples.raw
   mask = examples.mask
   if examples.pixels is not None:
-    rows, mask = examples.pixels.rows[i], None  # a label says as much
-    of = of.reshape(-1, of.shape[-1])
+    mask = None  # a label says as much
+    rows = np.unravel_index(examples.pixels.rows[i], of.shape[:-1])
   x = np.ascontiguousarray(of[rows])
   mask = None if mask is None else mask[i]
   facts = [examples.id[i], examples.kind[i], int(examples.label[i])]

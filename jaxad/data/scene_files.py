@@ -179,8 +179,8 @@ def _checked(cube, path):
       f"{path}: {bad} of its {cube.shape[2]} bands have values that are no "
       "finite numbers; fill them"
     )
-  # MATLAB may have either order of bytes.
-  return cube.astype(cube.dtype.newbyteorder("="), copy=False)
+  # MATLAB has other orders of axes and of bytes.
+  return np.ascontiguousarray(cube, cube.dtype.newbyteorder("="))
 
 
 # ENVI.
@@ -224,7 +224,7 @@ def _envi(path):
   axes = _ORDERS[interleave]
   stored = np.frombuffer(blob, dtype, offset=offset)
   stored = stored.reshape([shape[axis] for axis in axes])
-  cube = np.ascontiguousarray(stored.transpose(np.argsort(axes)))
+  cube = stored.transpose(np.argsort(axes))
   bbl = _list(fields.get("bbl", ""))
   colours = tuple(int(v) - 1 for v in _list(fields.get("default bands", "")))
   inside = len(colours) == 3 and 0 <= min(colours) <= max(colours) < shape[2]

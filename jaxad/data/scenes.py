@@ -219,14 +219,8 @@ def _numbers(name, given, total):
   found = []
   for text in given:
     match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", text)
-    first, last = (
-      (int(v or match[1]) for v in match.groups())
-      if match
-      else (
-        0,
-        0,
-      )
-    )
+    first = int(match[1]) if match else 0
+    last = int(match[2] or first) if match else 0
     if not 1 <= first <= last <= total:
       raise InputError(
         f"{name}={','.join(given)}: {text!r} is no band or range of bands of "
