@@ -10,6 +10,7 @@ import jaxad
 from jaxad.data.examples import Examples
 from jaxad.errors import InputError
 from jaxad.layers.conv import convolve
+from jaxad.losses import critic_loss
 from jaxad.methods.fanogan import CONSTRAINTS
 from jaxad.networks.wgan import (
   LayerNorm,
@@ -96,6 +97,43 @@ def test_images_must_fit(side):
   batch = {"x": np.zeros((1, side, side, 1), np.uint8)}
   with pytest.raises(InputError, match=f"image_size={side}x{side}: .*8 or"):
     jaxad.fanogan().init(KEY, batch)
+
+
+def test_the_loss_of_a_linear_critic():
+  """Its slope is the same everywhere: a number for each term."""
+  rng = np.random.default_rng(0)
+  high, low, a = (
+    rng.standard_normal(s) for s in ((5, 2, 3), (5, 2, 3), (2, 3))
+  )
+  score = lambda u: (u * a).sum((1, 2))
+  loss, terms = critic_loss(score, high, low, rng.uniform(size=5), 10.0)
+  slope, distance = np.linalg.norm(a), (score(low) - score(high)).mean()
+  np.testing.assert_allclose(terms["slope"], slope, rtol=1e-6)
+  np.testing.assert_allclose(terms["wasserstein"], distance, rtol=1e-5)
+  want = distance + 10 * (slope - 1) ** 2
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
+
+
+def test_the_critic_moves_more_often_at_first():
+  batch = {"x": np.zeros((4, 16, 16, 1), np.uint8)}
+  keywords = {"latent_dim": 3, "critic_steps": 2, "warm_up_factor": 5}
+  shapes = lambda phase: jax.tree.map(
+    np.shape, jax.eval_shape(phase.draw, KEY, batch)
+  )
+  warm_up, training = jaxad.caae(**keywords, warm_up=0.25).phases
+  assert (warm_up.share, training.share) == (0.25, 0.75)
+  drawn = [shapes(phase) for phase in (warm_up, training)]
+  assert [of["alpha"] for of in drawn] == [(10, 4), (2, 4)]
+  assert [of["z"] for of in drawn] == [(1, 4, 3)] * 2
+  (only,) = jaxad.caae(**keywords, warm_up=0.0, fresh_prior=True).phases
+  assert shapes(only)["z"] == (2, 4, 3)
+
+
+@pytest.mark.parametrize("size", [(8, 24), (16, 20)])
+def test_images_must_be_halved(size):
+  batch = {"x": np.zeros((1, *size, 1), np.uint8)}
+  with pytest.raises(InputError, match=f"image_size={size[0]}x.*of 16.*fewer"):
+    jaxad.caae().init(KEY, batch)
 
 
 def test_batches_of_the_phases():

@@ -75,6 +75,7 @@ def caae(
   rec_eps: Epsilon = 1e-8,
   score: Literal["l2", "l1"] = "l2",
   learning_rate: LearningRate = 2e-5,
+  learning_rate_prior: LearningRate | None = None,
   b1: Momentum = 0.5,
   b2: Momentum = 0.9,
   eps: Epsilon = 1e-8,
@@ -106,6 +107,8 @@ def caae(
     rec_eps: added to the squared norm below its root.
     score: norm of x - x' in pixels of [-1, 1].
     learning_rate: of all three Adams.
+    learning_rate_prior: of E's second, if otherwise; lower where few steps must
+      do, as Adam makes steps of one length however little L_G matters.
     b1: Adam's decay of the first moment.
     b2: Adam's decay of the second moment.
     eps: Adam's epsilon, as TensorFlow has it.
@@ -130,11 +133,12 @@ def caae(
   encoder = Encoder(latent_dim, *layers)
   critic = MLP(critic_widths, 1, slope, kernel_init=critic_init)
   adam = adam_hat(learning_rate, b1, b2, eps)
+  rate = learning_rate if learning_rate_prior is None else learning_rate_prior
   # An encoder that moves in two games has two Adams.
   games = {
     "autoencoder": Game(encoder=adam, decoder=adam),
     "critic": Game(critic=adam),
-    "prior": Game(encoder=adam),
+    "prior": Game(encoder=adam_hat(rate, b1, b2, eps)),
   }
 
   fold = functools.partial(running_average, momentum=norm_momentum)
