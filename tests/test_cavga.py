@@ -15,7 +15,8 @@ from jaxad.networks.pyramid import Trunk
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 
 KEY = jax.random.key(3)
-SMALL = dict(variant="D", width=2, latent_dim=3)
+NARROW = Trunk(weights="random", width=2)
+SMALL = dict(variant="D", trunk=NARROW, width=4, latent_dim=3)
 LABELLED = SMALL | dict(supervision="weak")
 
 
@@ -199,7 +200,7 @@ def test_any_trunk(name):
 
 @pytest.mark.parametrize("layer", ["conv_0", "conv_2"])
 def test_attention_of_any_level(layer):
-  shapes_after_a_step(variant="D", cam_layer=layer)
+  shapes_after_a_step(variant="D", trunk=NARROW, cam_layer=layer)
 
 
 @pytest.mark.parametrize(("layer", "same"), [(None, True), ("conv_2", False)])
