@@ -15,7 +15,8 @@ from jaxad.networks.pyramid import Trunk
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 
 KEY = jax.random.key(3)
-SMALL = dict(variant="D", width=2, latent_dim=3)
+NARROW = Trunk(weights="random", width=2)
+SMALL = dict(variant="D", trunk=NARROW, width=4, latent_dim=3)
 LABELLED = SMALL | dict(supervision="weak")
 
 
@@ -121,6 +122,7 @@ def terms(labelled, label):
   return step(state, {"x": x, "label": np.int32(label)}, draws)[1]
 
 
+@pytest.mark.whole
 def test_squared_errors(labelled):
   _, state, x, noise = labelled
   x = np.float32(x) / 255
@@ -134,6 +136,7 @@ def test_squared_errors(labelled):
   np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
+@pytest.mark.whole
 def test_reconstruction_of_normal_images_alone(labelled):
   every = terms(labelled, [0, 0, 0])
   two, one = terms(labelled, [0, 0, 1]), terms(labelled, [1, 1, 0])
@@ -146,6 +149,7 @@ def test_reconstruction_of_normal_images_alone(labelled):
   assert none["reconstruction"] == none["kl"] == none["guided"] == 0
 
 
+@pytest.mark.whole
 def test_attention_is_guided_where_a_normal_image_is_told(labelled):
   """At most by all of them, and of each from 0 to 2."""
   found = [terms(labelled, label)["guided"] for label in np.eye(3)]
@@ -197,9 +201,11 @@ def test_any_trunk(name):
   shapes_after_a_step(trunk=trunk, cam_layer=layer)
 
 
-@pytest.mark.parametrize("layer", ["conv_0", "conv_2"])
+@pytest.mark.parametrize(
+  "layer", [pytest.param("conv_0", marks=pytest.mark.whole), "conv_2"]
+)
 def test_attention_of_any_level(layer):
-  shapes_after_a_step(variant="D", cam_layer=layer)
+  shapes_after_a_step(variant="D", trunk=NARROW, cam_layer=layer)
 
 
 @pytest.mark.parametrize(("layer", "same"), [(None, True), ("conv_2", False)])

@@ -319,10 +319,10 @@ CASES = BASELINES | {
   "cavga": Case(
     keywords=dict(
       variant="D",
-      trunk=Trunk(weights="random"),
+      trunk=Trunk(weights="random", width=4),
       latent_dim=8,
       width=4,
-      w_adv=0.1,
+      w_adv=0.01,
       w_ae=1.0,
       learning_rate=2e-3,
     ),
@@ -334,7 +334,8 @@ CASES = BASELINES | {
       ("anomalous_share", 1.0, "anomalous_share=1.0.*above 0 to below 1"),
       ("w_ae", -1.0, "w_ae=-1.0.*0 to"),
     ),
-    ratio=2.0,
+    steps=400,
+    gap=0.1,
     seen=True,
   ),
   "devnet": Case(

@@ -100,15 +100,14 @@ def cavga(
   Args:
     supervision: "none" is CAVGA_u; "weak" is CAVGA_w, with labelled anomalies.
     variant: "R", a residual trunk and decoder; or "D", those of a DCGAN.
-    trunk: of variant R, fine-tuned, for images of three channels. Its momentum
-      and epsilon are those of all norms.
+    trunk: of variant R, fine-tuned, for images of three channels. Variant D has
+      its width alone. Its momentum and epsilon are those of all norms.
     pixels: what it sees: pixels standardised as its weights want it ("trunk"),
       or in [0, 1] ("unit"), as the DCGAN's always are.
     cam_layer: the layer of the trunk whose features the attention is of; None
       is its last. Variant D has "conv_0" to "conv_3".
     latent_dim: channels of the code.
-    width: channels of the first convolution of the discriminator, and of the
-      trunk and the last of the decoder in variant D.
+    width: channels of the discriminator's first convolution.
     reconstruction: the cross entropy of pixels or, as in re-implementations,
       their mean squared error.
     reduction: of both terms of L, the "mean" over all their entries, or the
@@ -152,10 +151,10 @@ def cavga(
   if residual:
     whole, layers = trunk.module, TRUNKS[trunk.name].layers
   else:
-    whole = networks.DcganTrunk(width, slope=slope, epsilon=norm_epsilon)
+    whole = networks.DcganTrunk(trunk.width, slope=slope, epsilon=norm_epsilon)
     layers = networks.LAYERS
   front, rest = networks.parted(whole, layers, cam_layer)
-  channels = trunk.channels if residual else 8 * width
+  channels = trunk.channels if residual else 8 * trunk.width
   latent = networks.Latent(latent_dim)
   classes = networks.Classifier(classifier == "pooled")
   discriminator = Encoder(

@@ -176,7 +176,7 @@ class ResidualDecoder(nn.Module):
 class DcganDecoder(nn.Module):
   """The same by transposed convolutions, as in a DCGAN's generator.
 
-  Attributes: as of `ResidualDecoder`.
+  Attributes: as of `ResidualDecoder`; the width may fall to one.
   """
 
   channels: int
@@ -190,7 +190,7 @@ class DcganDecoder(nn.Module):
     width = self.width
     x = pytorch_conv(width, 1, z, "conv_in")
     for level in range(self.levels - 1):
-      width = max(width // 2, 2)
+      width = max(width // 2, 1)
       x = conv_transpose(width, name=f"up_conv_{level}")(x)
       x = nn.relu(batch_norm(self.epsilon, f"up_norm_{level}")(x, train))
     return conv_transpose(self.channels, use_bias=True, name="conv_out")(x)

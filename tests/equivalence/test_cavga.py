@@ -187,10 +187,11 @@ def make(golden, tree, images, precision):
   initial, first_running = tree(golden.group("param/"))
 
   def make(which, arrays="param/"):
-    sizes = {}
-    if golden.hp("variant") == "R":
-      sizes["width"] = golden["param/E.trunk.conv1.weight"].shape[0]
-    trunk = Trunk(weights="random", **golden.keywords(**NORMS), **sizes)
+    trunk = Trunk(
+      weights="random",
+      width=golden["param/E.trunk.conv1.weight"].shape[0],
+      **golden.keywords(**NORMS),
+    )
     detector = jaxad.cavga(
       supervision=SUPERVISION[which],
       trunk=trunk,
@@ -331,11 +332,10 @@ def test_forward(golden, tree, images, close):
   residual, epsilon = golden.hp("variant") == "R", golden.hp("bn_eps")
   x, noise = images("input/x0_lowres"), golden["input/eps0"]
   noise = layout.channels_last(noise)
+  width = golden["param/E.trunk.conv1.weight"].shape[0]
   if residual:
-    width = golden["param/E.trunk.conv1.weight"].shape[0]
     trunk = resnet.ResNet18(width=width, epsilon=epsilon)
   else:
-    width = golden["param/E.trunk.conv1.weight"].shape[0]
     slope = golden.hp("leaky_slope")
     trunk = networks.DcganTrunk(width, slope=slope, epsilon=epsilon)
   levels = (x.shape[1] // noise.shape[1]).bit_length() - 1
