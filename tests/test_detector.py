@@ -421,7 +421,7 @@ CASES = BASELINES | {
       ("hidden", (4, 8), r"hidden=\(4, 8\).*a tuple of 3"),
     ),
     steps=300,
-    gap=0.3,
+    gap=0.08,
     seen=True,
   ),
   "saoe": Case(
