@@ -11,12 +11,15 @@ that nobody has marked, and finds these.
 
 is the authors' setting: of the 10,000 images of the test split all of a class
 and half as many others, 200 epochs; `--config.data.contamination` sets another
-part, `--config.detector.training=joint` is RSRAE+. Rows of a table, such as
-the word frequencies of texts:
+part, `--config.detector.training=joint` is RSRAE+. Rows of a table are scored
+by the length of what does not come back; the word frequencies of texts, as in
+the paper, by the cosine:
 
+    python -m jaxad.run --config rsrae:breast_cancer
     python -m jaxad.run --config rsrae:table --config.data.root=texts.npz \
         --config.data.normal=5 --config.data.table.scale=none \
-        --config.detector.activation=relu
+        --config.detector.activation=relu --config.detector.score=cosine \
+        --config.detector.latent_dim=10
 
 A folder of images of one's own: `--config rsrae:folder`.
 """

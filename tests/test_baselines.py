@@ -225,8 +225,11 @@ def test_a_run_on_images(tmp_path):
   results = run(config, tmp_path / "run")
   assert 0 <= results["image_auroc"] <= 1 and results["pixel_auroc"] is None
   assert (tmp_path / "run" / "images.png").is_file()
-  scores = jaxad.load(tmp_path / "run").score([images(1, 0)[0]], True)
-  assert scores.map is None and np.isfinite(scores.image).all()
+  trained = jaxad.load(tmp_path / "run")
+  one = [images(1, 0)[0]]
+  assert np.isfinite(trained.score(one).image).all()
+  with pytest.raises(InputError, match="makes no maps"):
+    trained.score(one, True)
 
 
 @pytest.mark.parametrize("method", ["ocsvm", "knn", "pca", "gaussian"])

@@ -515,12 +515,13 @@ CASES = BASELINES | {
     wrong=(
       ("training", "rsrae+", "training='rsrae.'.*alternating, joint, plain"),
       ("loss", "l2", "loss='l2'.*l21, mse, l1"),
+      ("score", "l2", "score='l2'.*cosine, reconstruction, rsr"),
       ("activation", "elu", "activation='elu'.*auto, tanh, relu, leaky_relu"),
       ("norms", "none", "norms='none'.*released, batch"),
       ("hidden", (4, 8), r"hidden=\(4, 8\).*a tuple of 3"),
     ),
     steps=300,
-    gap=0.3,
+    gap=0.08,
     seen=True,
   ),
   "rx": Case(

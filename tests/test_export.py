@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from test_detector import CASES
 from trained_runs import damaged, images_of, write_run
 
 import jaxad
@@ -61,11 +62,13 @@ def test_the_scorer_gives_the_bits_of_the_run(method, tmp_path, monkeypatch):
   images = images_of(6)
   assert found.threshold == run.threshold == 0.385
   plain = run.score(images)
-  assert len(set(plain.image.tolist())) == 6
+  # A forest of few cuts has few scores.
+  assert len(set(plain.image.tolist())) >= (2 if method == "iforest" else 6)
   assert np.isfinite(plain.image).all()
   # Batches of the run's own size, the last of them padded, and of another.
   assert_same(found(images), plain)
-  assert_same(found(images, True), run.score(images, True))
+  if CASES[method].maps:
+    assert_same(found(images, True), run.score(images, True))
   other = found(images, batch_size=3)
   np.testing.assert_allclose(other.image, plain.image, rtol=1e-3)
 
@@ -87,12 +90,13 @@ def test_the_same_bits_as_xla_compiles_for_users(method, tmp_path):
     run = jaxad.load("run")
     export(run, "run.jaxad")
     images = images_of(6)
-    found = jaxad.load_scorer("run.jaxad")(images, True)
-    want = run.score(images, True)
+    with_maps = {CASES[method].maps}
+    found = jaxad.load_scorer("run.jaxad")(images, with_maps)
+    want = run.score(images, with_maps)
     np.testing.assert_array_equal(found.image, want.image)
     for name, part in want.parts.items():
       np.testing.assert_array_equal(found.parts[name], part)
-    for one, other in zip(found.map, want.map, strict=True):
+    for one, other in zip(found.map or (), want.map or (), strict=True):
       np.testing.assert_array_equal(one, other)
   """
   folders = (

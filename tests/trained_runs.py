@@ -70,6 +70,13 @@ def write_run(folder, method, **changes):
   x = CASES[method].normal(BATCH, 0)
   batch = {"x": x, "label": np.zeros(BATCH, np.int32)}
   state = detector.init(jax.random.key(1), batch, plan_of(detector))
+  for phase in detector.phases:
+    if phase.step is None:  # what was not fitted may say the same of all
+      rows = batch | {
+        "x": CASES[method].odd(BATCH, 1),
+        "weight": np.ones(BATCH),
+      }
+      state = phase.fit(state, iter([rows]))
   folder.mkdir(parents=True, exist_ok=True)
   trained.save(
     folder,

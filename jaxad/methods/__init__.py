@@ -51,8 +51,13 @@ ROWS = {
   "knn": _NO_TRUNK,
   "ocsvm": _NO_TRUNK,
   "pca": _NO_TRUNK | {"n_components": 2},
-  # Columns are few, and epochs of few steps.
-  "rsrae": {"learning_rate": 1e-3, "learning_rate_rsr": 1e-2},
+  # Columns are few, epochs of few steps, and how far off a row lies counts.
+  "rsrae": {
+    "latent_dim": 2,
+    "learning_rate": 1e-3,
+    "learning_rate_rsr": 1e-2,
+    "score": "reconstruction",
+  },
   "rx": {},
 }
 

@@ -102,6 +102,7 @@ def rsrae(
   b2: Momentum = 0.999,
   eps: Epsilon = 1e-8,
   unit_norm: bool = True,
+  score: Literal["cosine", "reconstruction", "rsr"] = "cosine",
   score_eps: Epsilon = 1e-6,
 ) -> Detector:
   """Makes an RSRAE or RSRAE+ detector.
@@ -141,12 +142,14 @@ def rsrae(
     b2: Adam's decay of the second moment.
     eps: Adam's epsilon.
     unit_norm: whether images in [-1, 1] are divided by their length.
-    score_eps: added to both lengths in the score.
+    score: minus the "cosine" of x and x~; or |x - x~|, "reconstruction", or
+      |y - y A A^T|, "rsr", for rows of which the length tells something.
+    score_eps: added to both lengths in the cosine.
 
   Returns:
     A `Detector` with one phase, "subspace". `Scores.map` of images is the
-    squared difference of x and x~ at length 1; its sum is twice the score, and
-    2. `Scores.parts` are the score, |x - x~| and |y - y A A^T|.
+    squared difference of x and x~ at length 1; its sum is twice the cosine's
+    score, and 2. `Scores.parts` are all three scores.
 
   Raises:
     InputError: a value out of range; from `init`, images of a wrong size, or a
@@ -282,27 +285,26 @@ def rsrae(
 
   # Scoring.
 
-  def score(state: State, x, keys) -> Scores:
+  def score_fn(state: State, x, keys) -> Scores:
     del keys
     x = prepared(x)
     (y, a, x_hat), _ = forward(state.params, state.collections, x)
     rows = lambda v: v.reshape(v.shape[0], -1)
     unit = lambda v: rows(v) / (norm(v, 2) + score_eps)[:, None]
     u, u_hat = unit(x), unit(x_hat)
-    cosine = -(u * u_hat).sum(-1)
     parts = {
-      "cosine": cosine,
+      "cosine": -(u * u_hat).sum(-1),
       "reconstruction": norm(x - x_hat, 2),
       "rsr": norm(off_subspace(y, a), 2),
     }
     pixels = None
     if x.ndim == 4:
       pixels = ((u - u_hat) ** 2).reshape(x.shape).sum(-1)
-    return Scores(cosine, pixels, parts)
+    return Scores(parts[score], pixels, parts)
 
   streams = (Stream(order="once"),)
   phase = Phase("subspace", step, None, streams, full_batches=norms == "batch")
-  return Detector(init, (phase,), score)
+  return Detector(init, (phase,), score_fn)
 
 
 def _check_images(shape):
