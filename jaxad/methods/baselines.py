@@ -335,20 +335,17 @@ def iforest(
     from sklearn.ensemble import IsolationForest
 
     n = min(most_samples, len(rows))
-    forest = IsolationForest(
-      n_estimators=n_trees, max_samples=n, random_state=seed
-    ).fit(rows)
-    trees = [estimator.tree_ for estimator in forest.estimators_]
+    sizes = {"n_estimators": n_trees, "max_samples": n}
+    forest = IsolationForest(**sizes, random_state=seed).fit(rows)
+    trees = [one.tree_ for one in forest.estimators_]
     return isolation.arrays_of(trees, n, depth)
 
-  judge = isolation.isolation
-  return _baseline(trunk, features, blank, learn, judge)
+  return _baseline(trunk, features, blank, learn, isolation.isolation)
 
 
 def _check_enough(name, number, rows):
   if number > len(rows):
     raise InputError(
-      f"{name}={number}: expected at most {len(rows)}, the training rows; "
-      "lower it.",
+      f"{name}={number}: expected at most {len(rows)}, the training rows.",
       name,
     )
