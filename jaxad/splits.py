@@ -79,16 +79,16 @@ def load(
       "n_anomalies=10, or put them into train/<kind>/ of a folder",
       file=sys.stderr,
     )
+  of_scene = found.test.pixels is not None
+  if holdout and of_scene:
+    raise InputError(
+      f"holdout={holdout}: a scene is trained on whole; set it to 0.", "holdout"
+    )
   if holdout and found.transductive:
     raise InputError(
       f"holdout={holdout}: what is tested is what is trained on, and who is "
       "normal in it is not known, so none can be held out; set it to 0.",
       "holdout",
-    )
-  of_scene = found.test.pixels is not None
-  if holdout and of_scene:
-    raise InputError(
-      f"holdout={holdout}: a scene is trained on whole; set it to 0.", "holdout"
     )
   if holdout:
     return held_out(found, holdout, fields["seed"])
