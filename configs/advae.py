@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """adVAE (Wang et al., Knowledge-Based Systems 2020, arXiv 1903.00904).
 
+Its training was never published: it is a port of the paper's equations.
+
     python -m jaxad.run --config advae
 
 trains on rows of benign tumours and tells malignant ones from them. A table of
@@ -9,10 +11,10 @@ one's own: `--config advae:table`.
     python -m jaxad.run --config advae:table/cardio \
         --config.data.root=/path/to/cardio.mat
 
-is the authors' setting, also for letter, optdigits, pendigits and satellite: a
-fifth of the normal rows in the order of the file, and all anomalies, are the
-test, and the threshold is of the training rows. Their own threshold:
-`--config.eval.threshold=kde_grid`. A folder of images of one's own, as rows of
+has what is known of the authors' setting, also for letter, optdigits, pendigits
+and satellite: a fifth of the normal rows in the order of the file, and all
+anomalies, are the test, and the threshold is of the training rows. Their own
+threshold: `--config.eval.threshold=kde_grid`. A folder of images of one's own, as rows of
 their pixels: `--config advae:folder`.
 """
 

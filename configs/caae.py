@@ -41,7 +41,7 @@ def get_config(preset=None):
 
 
 def embedded(config):
-  """Small enough for two minutes on a CPU."""
+  """Small enough for a few minutes on a CPU."""
   config.data.image_size = 32
   config.data.n_train = 500
   config.train.epochs = 64

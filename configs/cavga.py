@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """CAVGA (Venkataramanan et al., ECCV 2020, arXiv 1911.08616).
 
+There is no official code: this is a port of the equations.
+
     python -m jaxad.run --config cavga
 
 trains CAVGA_w on the embedded `textures` with labelled defects.

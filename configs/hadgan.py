@@ -1,5 +1,5 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""HADGAN (Jiang et al., IEEE TGRS 2020).
+"""HADGAN (Jiang et al., IEEE TGRS 2020), a port of the paper's equations.
 
     python -m jaxad.run --config hadgan
 

@@ -5,8 +5,8 @@ Pidhorskyi, Adjeroh and Doretto, "Adversarial Latent Autoencoders", CVPR 2020
 (arXiv 2004.04467), in the version of dense layers. Official code:
 github.com/podgorskiy/ALAE, branch mnist_ref.
 
-Its authors detect nothing, and nobody has published a detector of it: score and
-protocol are jaxad's own.
+Its authors detect nothing, and we know of no published detector of it: score
+and protocol are jaxad's own.
 
 The two halves of a GAN are cut where their codes w are: F maps noise z to w and
 G w to an image, E maps an image to w and D judges w. A step has three moves,

@@ -8,8 +8,8 @@ which knows one mean m and covariance C for all pixels and scores by
     (x - m)^T C^-1 (x - m),
 
 the squared distance of Mahalanobis. Nothing is trained: what every detector of
-anomalies in hyperspectral scenes has to beat. On rows of a table it is the
-Gaussian baseline.
+anomalies in hyperspectral scenes has to beat. On rows of a table it is
+"gaussian" without shrinkage.
 """
 
 import jax
