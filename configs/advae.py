@@ -14,8 +14,8 @@ one's own: `--config advae:table`.
 has what is known of the authors' setting, also for letter, optdigits, pendigits
 and satellite: a fifth of the normal rows in the order of the file, and all
 anomalies, are the test, and the threshold is of the training rows. Their own
-threshold: `--config.eval.threshold=kde_grid`. A folder of images of one's own, as rows of
-their pixels: `--config advae:folder`.
+threshold: `--config.eval.threshold=kde_grid`. A folder of images of one's own,
+as rows of their pixels: `--config advae:folder`.
 """
 
 from jaxad import config as configs

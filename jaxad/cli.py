@@ -235,6 +235,7 @@ def parse(argv):
   from jaxad.seeds import parse_seeds
 
   config = config_files.load(args.config)
+  given = []
   rest = iter(rest)
   for token in rest:
     name, equals, value = token.partition("=")
@@ -244,7 +245,10 @@ def parse(argv):
       value = next(rest, None)
       if value is None:
         raise InputError(f"{name}: needs a value, {name}=VALUE.")
-    configs.override(config, name.removeprefix("--config."), value)
+    given.append((name.removeprefix("--config."), value))
+  # A rule takes away the number of another, and one's own comes after it.
+  for name, value in sorted(given, key=lambda it: it[0] != "eval.threshold"):
+    configs.override(config, name, value)
   if args.resume and args.workdir is None:
     raise InputError("--resume needs the --workdir of the run to continue.")
   seeds = parse_seeds(args.seeds) if args.seeds is not None else None

@@ -363,6 +363,9 @@ def override(config: ConfigDict, name: str, text: str) -> None:
   found = fields.parse(text, field.kind)
   fields.check(full, found, field.kind)
   node[leaf] = found
+  if name == "eval.threshold":
+    # The number that a configuration has is of its own rule.
+    config.eval.threshold_value = None
 
 
 def _names(node):

@@ -129,13 +129,22 @@ def _check_replaceable(run, path):
     )
 
 
-def _programs(run):
-  """{name: (what is known of it, its module)}, see `scorer.Scorer`."""
+def check_exportable(run: trained.Run) -> None:
+  """Checks that the scores of a run are those of a program.
+
+  Raises:
+    InputError: they are not.
+  """
   if run.detector.finish is not None:
     raise InputError(
       f"{run.method}: the method ends its scores on the host, where no "
       "exported program runs."
     )
+
+
+def _programs(run):
+  """{name: (what is known of it, its module)}, see `scorer.Scorer`."""
+  check_exportable(run)
   found, weights = {}, trained.arrays_of(run.state)
   # The faster forms of layers on a CPU are for shapes of numbers alone.
   for name, size in ("whole", str(run.batch_size)), ("any", "batch"):

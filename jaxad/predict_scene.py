@@ -7,6 +7,7 @@ and threshold it is of, and how many pixels are above that.
 """
 
 import pathlib
+import sys
 
 import numpy as np
 
@@ -78,8 +79,18 @@ def _read(path, options):
   """A scene, by the names that the run had for its arrays where they are."""
   if not path.is_file():
     raise InputError(f"{path}: no such file; expected a scene.")
-  names = options["variable"], options["truth"]
-  try:
-    return scene_files.read(path, *names)
-  except InputError:
-    return scene_files.read(path)
+  variable = options["variable"]
+  # Another scene need not have a truth.
+  for names in ((variable, options["truth"]), (variable, None)):
+    try:
+      return scene_files.read(path, *names)
+    except InputError:
+      continue
+  scene = scene_files.read(path)
+  if variable is not None:
+    print(
+      f"NOTE: {path} has no array {variable}, that of the training: another "
+      "one was taken",
+      file=sys.stderr,
+    )
+  return scene

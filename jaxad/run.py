@@ -283,7 +283,8 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
     )
     beside.append(callbacks.EveryEpochs(plan, 1, official))
   try:
-    last = fit(detector, state, inputs.data, plan, [*beside, saving])
+    with checks.named_fields(config):
+      last = fit(detector, state, inputs.data, plan, [*beside, saving])
   except Diverged as error:
     raise InputError(f"{error} {_remains(checkpoints)}") from error
   finally:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxad import trained
 from jaxad.data._tf import tensorflow
 from jaxad.errors import InputError
+from jaxad.export import check_exportable
 from jaxad.image_scorer import SCORING, checksum, example_keys
 from jaxad.report import tables
 
@@ -42,6 +43,7 @@ def export_saved_model(run: trained.Run, path: pathlib.Path) -> None:
     raise InputError(
       f"--output {path}: it exists; choose another name, or remove it."
     )
+  check_exportable(run)
   parent = path.absolute().parent
   with tempfile.TemporaryDirectory(dir=parent, prefix=".jaxad-") as folder:
     whole = pathlib.Path(folder) / "model"
@@ -67,7 +69,7 @@ def _write(run, folder):
   def program(arrays, x, names):
     state = trained.with_arrays(run.state, arrays)
     scores = score(state, x, example_keys(key, names))
-    maps = {"map": scores.map} if of_images else {}
+    maps = {} if scores.map is None else {"map": scores.map}
     return {"image": scores.image} | maps
 
   with run.precision():

@@ -13,8 +13,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import jaxad
+from jaxad import checks, cli, config_files, data
 from jaxad import config as configs
-from jaxad import config_files, data
 from jaxad.errors import InputError
 from jaxad.networks import trunk
 
@@ -443,6 +443,33 @@ def test_override(config, name, text, value):
   found = fields(config)
   assert found[name] == value and type(found[name]) is type(value)
   assert found == before | {name: value}
+
+
+def test_a_rule_takes_the_number_of_another_away():
+  """Which comes first on the command line does not matter."""
+  number, rule = "--config.eval.threshold_value=2", "--config.eval.threshold="
+  read = lambda *given: cli.parse(["--config", "rx", *given])[0].eval
+  assert read().threshold_value == 0.99
+  assert read(rule + "sigma").threshold_value is None
+  for given in ((number, rule + "sigma"), (rule + "sigma", number)):
+    assert read(*given).threshold_value == 2.0
+
+
+@pytest.mark.parametrize(
+  "method, read, other",
+  [
+    ("cavga", ("variant", "R"), ("variant", "D")),
+    ("knn", ("features", "trunk"), ("features", "pixels")),
+  ],
+)
+def test_weights_of_a_trunk_that_nothing_looks_through(
+  monkeypatch, method, read, other
+):
+  monkeypatch.setattr(checks, "weights_digest", lambda *_: "digest")
+  config = config_files.load(f"{method}:folder")
+  for (name, value), want in ((read, "digest"), (other, None)):
+    configs.override(config, f"detector.{name}", value)
+    assert checks.weights_of(config) == want
 
 
 @pytest.mark.parametrize(

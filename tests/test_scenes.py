@@ -149,6 +149,12 @@ def test_what_is_no_scene(cube, tmp_path):
   path.write_bytes(b"no array")
   with pytest.raises(InputError, match="a.npy: no file of arrays"):
     loaded(path)
+  np.savez(tmp_path / "short.npz", data=cube)
+  of_matlab.savemat(tmp_path / "short.mat", {"data": cube})
+  for path in (tmp_path / "short.npz", tmp_path / "short.mat"):
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=f"{path.name}: (no file|cannot be)"):
+      loaded(path)
   (tmp_path / "a.tif").touch()
   with pytest.raises(InputError, match="expected a scene .*ENVI header"):
     loaded(tmp_path / "a.tif")

@@ -7,6 +7,7 @@ import pytest
 import jaxad
 from jaxad import config_files, data, splits
 from jaxad.data.fingerprint import difference, fingerprint, rows
+from jaxad.data.tables import TableOptions
 from jaxad.errors import InputError
 from jaxad.run import run
 
@@ -125,6 +126,30 @@ def test_rows_of_a_table(tmp_path):
 def test_wrong_arguments(keywords, message):
   with pytest.raises(InputError, match=message):
     digits(**keywords)
+
+
+@pytest.mark.parametrize(
+  "options, message",
+  [
+    (dict(constant="drop"), "table.constant=drop: it goes by the labels"),
+    (dict(constant="error"), "table.constant=error: .*take keep"),
+    (dict(text="one_hot"), "table.text=one_hot: .*take drop"),
+  ],
+)
+def test_columns_are_not_chosen_by_labels(tmp_path, options, message):
+  with pytest.raises(InputError, match=message):
+    data.load(
+      "table",
+      root=write_table(tmp_path / "rows.csv"),
+      protocol="contaminated",
+      contamination=0.25,
+      table=TableOptions(**options),
+    )
+
+
+def test_a_scene_is_one_already():
+  with pytest.raises(InputError, match="protocol=contaminated: a scene"):
+    data.load("scene", protocol="contaminated", contamination=0.1)
 
 
 def test_too_few_anomalies(tmp_path):

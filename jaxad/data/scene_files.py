@@ -4,6 +4,8 @@
 import math
 import pathlib
 import re
+import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,11 @@ _RAW = ("", ".dat", ".img", ".raw", ".bsq", ".bil", ".bip", ".bin")
 # The order of (line, sample, band) in a file of each interleave, and the way
 # back.
 _ORDERS = {"bsq": (2, 0, 1), "bil": (0, 2, 1), "bip": (0, 1, 2)}
+
+
+# What a damaged file raises.
+_BROKEN = (ValueError, KeyError, TypeError, EOFError)
+_BROKEN += (zipfile.BadZipFile, zlib.error)
 
 
 class Scene(NamedTuple):
@@ -98,17 +105,17 @@ def _arrays(path):
     if path.suffix.lower() == ".mat":
       found = _matlab(path)
     else:
-      found = np.load(path, allow_pickle=False)
-      if isinstance(found, np.ndarray):
-        found = {"": found}
-      else:
-        with found as file:
-          found = {name: file[name] for name in file.files}
+      with path.open("rb") as file:
+        found = np.load(file, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+          found = {"": found}
+        else:
+          found = {name: found[name] for name in found.files}
   except OSError as error:
     raise InputError(
       f"{path}: cannot be read ({error.strerror or error}); mend it"
     ) from error
-  except (ValueError, KeyError, TypeError, EOFError) as error:
+  except _BROKEN as error:
     raise InputError(f"{path}: no file of arrays ({error})") from error
   return {
     name: value
@@ -122,6 +129,8 @@ def _matlab(path):
 
   try:
     return of_matlab.loadmat(path)
+  except of_matlab.matlab.MatReadError as error:
+    raise ValueError(error) from error
   except NotImplementedError as error:
     raise InputError(
       f"{path}: a MATLAB file of version 7.3; save it with -v7, or as .npz"

@@ -205,6 +205,15 @@ def load(
       "anomaly is moved; leave n_anomalies, pool and setting out.",
       "protocol",
     )
+  if mixing and name in tables.NAMES:
+    # Which are decided by the rows that are labelled normal.
+    for field, usual in (("constant", ("keep",)), ("text", ("error", "drop"))):
+      if getattr(request.table, field) not in usual:
+        raise InputError(
+          f"table.{field}={getattr(request.table, field)}: it goes by the "
+          f"labels, which protocol={protocol} hides; take {usual[-1]}.",
+          f"table.{field}",
+        )
   outliers = _outliers(outlier_root, request)
   dataset = rule.apply(SOURCES[name](request))
   if mixing:

@@ -37,6 +37,12 @@ def mixed(dataset: Dataset, protocol: str, contamination: float) -> Dataset:
     InputError: there are not so many, or c asks for none.
   """
   found = dataset.test
+  if found.pixels is not None:
+    raise InputError(
+      f"protocol={protocol}: a scene is trained on and tested whole as it is; "
+      "leave it out.",
+      "protocol",
+    )
   if PROTOCOLS[protocol] == ("train", "test"):
     train = dataset.train
     found = train.take(np.flatnonzero(train.label == 0)).joined(found)

@@ -40,6 +40,8 @@ Features = Literal["trunk", "pixels"]
 
 # Squared, and added to the distance of a row that is none.
 _FAR = 1e30
+# Values of a row whose covariance fits into memory, with what its roots take.
+_MOST = 8192
 
 
 def _baseline(
@@ -144,8 +146,7 @@ def ocsvm(
     InputError: a value out of range; from `init`, images that do not fit.
   """
 
-  def blank(key, dim):
-    del key
+  def blank(_, dim):
     return {
       "support": jnp.zeros((most_rows, dim)),
       "dual": jnp.full(most_rows, 1 / most_rows, jnp.float32),
@@ -153,8 +154,7 @@ def ocsvm(
       "gamma": jnp.float32(1 / dim),
     }
 
-  def learn(rows, seed):
-    del seed
+  def learn(rows, _):
     from sklearn.svm import OneClassSVM
 
     rows = rows[:most_rows]
@@ -202,13 +202,11 @@ def knn(
   if k > most_rows:
     raise InputError(f"k={k}: expected at most most_rows={most_rows}.", "k")
 
-  def blank(key, dim):
-    del key
+  def blank(_, dim):
     rows = jnp.zeros((most_rows, dim))
     return {"rows": rows, "missing": jnp.zeros(most_rows)}
 
-  def learn(rows, seed):
-    del seed
+  def learn(rows, _):
     _check_enough("k", k, rows)
     missing = np.where(np.arange(most_rows) < len(rows), 0, _FAR)
     return {"rows": _filled(rows, most_rows), "missing": missing}
@@ -240,8 +238,7 @@ def pca(
       more components than the rows have values; from the fit, than rows.
   """
 
-  def blank(key, dim):
-    del key
+  def blank(_, dim):
     if n_components >= dim:
       raise InputError(
         f"n_components={n_components}: expected less than the {dim} values of "
@@ -284,12 +281,13 @@ def gaussian(
     InputError: a value out of range; from `init`, images that do not fit.
   """
 
-  def blank(key, dim):
-    del key
+  def blank(_, dim):
+    if dim > _MOST:
+      said = f"{dim} values, of a covariance at most {_MOST}; take the trunk's."
+      raise InputError(f"features: {said}", "features")
     return {"mean": jnp.zeros(dim), "whiten": jnp.eye(dim)}
 
-  def learn(rows, seed):
-    del seed
+  def learn(rows, _):
     from sklearn import covariance as estimators
 
     named = {"ledoit_wolf": "LedoitWolf", "empirical": "EmpiricalCovariance"}
