@@ -51,7 +51,7 @@ def run_python(*arguments):
   )
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_small_run_writes_rows(tmp_path):
   file = tmp_path / "rows.json"
   result = run_benchmark(
@@ -77,7 +77,7 @@ def test_small_run_writes_rows(tmp_path):
     assert rows["jaxad"]["ratio_to_pytorch"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_rates_are_those_of_the_batch(tmp_path):
   file = tmp_path / "rows.json"
   result = run_benchmark(
@@ -127,7 +127,7 @@ def test_times_are_those_of_one_step(load):
 
 
 # One of the scores; all others take long to compile.
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(
   "workload",
   ["G6"]
@@ -148,7 +148,7 @@ def test_small_gans_run(load, workload):
     program.run()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_small_alad_runs(load):
   alad, harness = load("alad"), load("harness")
   options = harness.Options(small=True, tf32=False, bfloat16=False)
@@ -161,7 +161,7 @@ def test_small_alad_runs(load):
     program.run()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_small_searches_run(load):
   anogan, harness = load("anogan"), load("harness")
   options = harness.Options(small=True, tf32=False, bfloat16=False)
@@ -174,7 +174,7 @@ def test_small_searches_run(load):
     program.run()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(("workload", "items"), [("F1", 8), ("F2", 4)])
 def test_small_fanogan_runs(load, workload, items):
   fanogan, harness = load("fanogan"), load("harness")
@@ -189,7 +189,7 @@ def test_small_fanogan_runs(load, workload, items):
 
 
 # One of the scores, as above. D1's losses are compared below.
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(
   "workload",
   ["D4"]
@@ -241,7 +241,7 @@ LOOPS = ["differnet"] + [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("workload", LOOPS)
 def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   """On two devices, which share the batch of the bare step as the loop's."""
@@ -263,7 +263,7 @@ def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   assert row["lost_percent"] == pytest.approx(lost)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("workload", LOOPS)
 def test_the_bare_step_is_that_of_the_loop(load, workload):
   loop = load("loop")
