@@ -81,6 +81,15 @@ class Scorer(ImageScorer):
     made_by = self.metadata["versions"]["jax"]
     return _Program(described, module, platform, f"{self.path}", made_by)
 
+  def _seen_as(self, image):
+    views, layout = super()._seen_as(image)
+    if views.shape[1:] != self.shape:
+      raise InputError(
+        f"shape {list(views.shape[1:])}: what was exported takes "
+        f"{list(self.shape)} alone; the run takes any size."
+      )
+    return views, layout
+
   def _dispatch(self, x, names, with_maps):
     # One program is for batches of the run's own size, as the run has it.
     size = "whole" if len(x) == self.batch_size else "any"

@@ -397,6 +397,8 @@ def test_an_exported_scorer_takes_scenes(trained, tmp_path, monkeypatch):
   export.export(found, path)
   scorer = jaxad.load_scorer(path)
   want = found.score([cube], with_maps=True)
+  with pytest.raises(InputError, match=r"scene 0: shape \[20, 40, .*32, 40"):
+    scorer([cube[:20]])
   got = scorer([cube], with_maps=True)
   np.testing.assert_array_equal(got.image, want.image)
   np.testing.assert_array_equal(got.map[0], want.map[0])
