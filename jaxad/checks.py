@@ -20,7 +20,7 @@ from jaxad.data.sources import size_of
 from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
-from jaxad.methods import METHODS, ROWS, SCENES
+from jaxad.methods import ROWS, SCENES
 from jaxad.networks.trunk import TRUNKS, weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
@@ -223,7 +223,11 @@ def weights_of(config) -> str | None:
 
 
 def announce(
-  config, images: Splits, state: State, workdir: pathlib.Path
+  config,
+  detector: Detector,
+  images: Splits,
+  state: State,
+  workdir: pathlib.Path,
 ) -> None:
   """Says on stderr what is about to be trained on what."""
   name = "/".join(filter(None, [config.data.name, config.data.subset]))
@@ -240,7 +244,7 @@ def announce(
     f"anomalous test {noun}",
     f"writing to {workdir}",
   ]
-  if noun == "images" and (frozen := _frozen_at_random(config)):
+  if noun == "images" and (frozen := _frozen_at_random(config, detector)):
     lines.append(
       "NOTE: the frozen trunk has random weights, which detects far less than "
       f"a pretrained one; remedy: {_remedy(*frozen)}, or the path of a weights "
@@ -249,14 +253,14 @@ def announce(
   print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _frozen_at_random(config):
+def _frozen_at_random(config, detector):
   """(name, group of its fields) of a frozen trunk without training, or None."""
   fields = config.detector
   if fields.get("weights") == "random":
     return fields.trunk, "detector"
   # Others fine-tune theirs, but for what is a fit alone.
   trunk = fields.get("trunk")
-  fitted = all(p.step is None for p in METHODS[config.method]().phases)
+  fitted = all(phase.step is None for phase in detector.phases)
   if trunk and fitted and trunk.weights == "random" and _sees_trunk(fields):
     return trunk.name, "detector.trunk"
   return None

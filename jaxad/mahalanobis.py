@@ -7,6 +7,8 @@ Spectral Distribution", IEEE Trans. ASSP 1990: "global RX". Covariances of
 spectra are nearly singular, so they are made and inverted in float64.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -59,12 +61,20 @@ def whitening(covariance: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def distances(x, mean, whiten, matmul=np.matmul):
-  """(x - mean)^T C^-1 (x - mean) of rows [..., D], by the arrays' own library.
+  """(x - mean)^T C^-1 (x - mean) of rows [..., D]: [...].
 
   Args:
     x: [..., D].
     mean: [D].
     whiten: of `whitening`.
-    matmul: how float32 is multiplied, on an accelerator.
+    matmul: of the arrays' library; `exact_product` inside a program.
   """
   return (matmul(x - mean, whiten.T) ** 2).sum(-1)
+
+
+def exact_product(a: jax.Array, b: jax.Array) -> jax.Array:
+  """a @ b with all digits of float32, also where a device would drop some.
+
+  The directions of least variance count most.
+  """
+  return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

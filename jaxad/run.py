@@ -144,7 +144,7 @@ def _run(config, detector, folder, images):
     first = images.data.train.x[:1]
     state = detector.init(init_key, {"x": first}, plan)
   checks.check_selection(config, detector, state, first)
-  checks.announce(config, images, state, workdir)
+  checks.announce(config, detector, images, state, workdir)
   # Nothing is written before all that can be wrong with the input is checked.
   results = {"fingerprint": folder.begin(seen, weights)}
 

@@ -26,6 +26,12 @@ import jax
 import jax.numpy as jnp
 
 
+def around_one(std: float) -> nn.initializers.Initializer:
+  """N(1, std), for scales."""
+  normal = nn.initializers.normal(std)
+  return lambda *args: 1 + normal(*args)
+
+
 class BatchNorm(nn.Module):
   """Normalises each channel over all other axes.
 

@@ -26,6 +26,14 @@ def pytorch_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
+def pytorch_dense(features: int, x, name: str, use_bias: bool = True):
+  """A dense layer for x [..., D], as PyTorch starts it."""
+  init = pytorch_uniform(x.shape[-1])
+  return nn.Dense(
+    features, use_bias, kernel_init=init, bias_init=init, name=name
+  )
+
+
 class Conv(nn.Module):
   """Convolution (cross-correlation) with explicit zero padding.
 

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
+from jaxad import mahalanobis
 from jaxad.detector import Batch, Detector, Phase, Scores, State
 from jaxad.errors import InputError
 from jaxad.fields import Count, Positive, Range, checked
@@ -292,13 +293,12 @@ def gaussian(
 
     named = {"ledoit_wolf": "LedoitWolf", "empirical": "EmpiricalCovariance"}
     found = getattr(estimators, named[covariance])().fit(np.float64(rows))
-    # A root of the precision: squares do not cancel.
-    values, vectors = np.linalg.eigh(found.precision_)
-    whiten = vectors * np.sqrt(np.maximum(values, 0))
+    whiten = mahalanobis.whitening(found.covariance_, ridge=0.0)
     return {"mean": found.location_, "whiten": whiten}
 
   def judge(arrays, y):
-    return (((y - arrays["mean"]) @ arrays["whiten"]) ** 2).sum(-1)
+    mean, whiten = arrays["mean"], arrays["whiten"]
+    return mahalanobis.distances(y, mean, whiten, mahalanobis.exact_product)
 
   return _baseline(trunk, features, blank, learn, judge)
 

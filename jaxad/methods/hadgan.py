@@ -48,7 +48,7 @@ from jaxad.fields import (
 from jaxad.joint_detector import JointDetector
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.chunks import map_chunks
-from jaxad.layers.conv import pytorch_uniform
+from jaxad.layers.conv import pytorch_dense
 from jaxad.layers.dropout import Dropout, draw_masks
 from jaxad.layers.spectra import n_top, spectra
 from jaxad.losses import binary_cross_entropy as bce
@@ -81,18 +81,12 @@ class Dense(nn.Module):
   @nn.compact
   def __call__(self, x, train: bool):
     """[n, D] to [n, out]."""
-
-    def dense(x, width, name, bias=True):
-      init = pytorch_uniform(x.shape[-1])
-      inits = {"kernel_init": init, "bias_init": init}
-      return nn.Dense(width, bias, name=name, **inits)(x)
-
     for k in (0, 1):
-      x = dense(x, self.width, f"dense_{k}")
+      x = pytorch_dense(self.width, x, f"dense_{k}")(x)
       if self.norm_epsilon is not None:
         x = BatchNorm(self.norm_epsilon, name=f"norm_{k}")(x, train)
       x = nn.leaky_relu(x, self.slope)
-    x = dense(x, self.out, "dense_out", self.last_bias)
+    x = pytorch_dense(self.out, x, "dense_out", self.last_bias)(x)
     return Dropout(self.dropout, name="dropout")(x, train)
 
 

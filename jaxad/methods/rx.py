@@ -70,15 +70,11 @@ def rx(*, ridge: Share = 1e-8) -> Detector:
   def score(state: State, x, keys) -> Scores:
     del keys
     mean, whiten = state.extras["mean"], state.extras["whiten"]
-    of_rows = mahalanobis.distances(spectra(x), mean, whiten, _product)
-    found = of_rows.reshape(x.shape[:-1])
+    found = mahalanobis.distances(
+      spectra(x), mean, whiten, mahalanobis.exact_product
+    ).reshape(x.shape[:-1])
     if x.ndim == 2:
       return Scores(found)
     return Scores(top_mean(found), found)
 
   return Detector(init, (Phase("moments", fit=fit),), score)
-
-
-def _product(a, b):
-  # The directions of least variance count most: all digits of float32.
-  return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxad.errors import InputError
-from jaxad.layers.conv import pytorch_uniform
+from jaxad.layers.conv import pytorch_dense
 
 # The networks, and what the authors' code calls them and {our layers: theirs}.
 OFFICIAL = {
@@ -30,11 +30,6 @@ OFFICIAL = {
     },
   ),
 }
-
-
-def dense(x, width, name):
-  init = pytorch_uniform(x.shape[-1])
-  return nn.Dense(width, kernel_init=init, bias_init=init, name=name)(x)
 
 
 class Gaussian(nn.Module):
@@ -57,9 +52,9 @@ class Gaussian(nn.Module):
     """[B, D] to (mean, log_var), each [B, latent_dim]."""
     del train
     for k in (0, 1):
-      x = self.act(dense(x, self.width, f"dense_{k}"))
+      x = self.act(pytorch_dense(self.width, x, f"dense_{k}")(x))
     mean, log_var = (
-      dense(x, self.latent_dim, name) for name in ("mean", "log_var")
+      pytorch_dense(self.latent_dim, x, name)(x) for name in ("mean", "log_var")
     )
     if self.limit is not None:
       log_var = jnp.clip(log_var, -self.limit, self.limit)
@@ -84,8 +79,8 @@ class Generator(nn.Module):
     """[..., nz] to [..., D]."""
     del train
     for k in (0, 1):
-      z = nn.relu(dense(z, self.width, f"dense_{k}"))
-    return self.act(dense(z, self.out, "out"))
+      z = nn.relu(pytorch_dense(self.width, z, f"dense_{k}")(z))
+    return self.act(pytorch_dense(self.out, z, "out")(z))
 
 
 def official_params(arrays: Mapping[str, np.ndarray]) -> dict:

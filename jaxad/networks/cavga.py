@@ -13,7 +13,7 @@ import flax.linen as nn
 
 from jaxad.errors import InputError, one_of
 from jaxad.layers.batch_norm import BatchNorm
-from jaxad.layers.conv import Conv, pytorch_uniform
+from jaxad.layers.conv import Conv, pytorch_dense, pytorch_uniform
 from jaxad.networks.dcgan import (
   EPSILON,
   SLOPE,
@@ -211,5 +211,4 @@ class Classifier(nn.Module):
     """[B, h, w, nz] to [B, 2]."""
     del train
     z = z.mean((1, 2)) if self.pooled else z.reshape(z.shape[0], -1)
-    init = pytorch_uniform(z.shape[-1])
-    return nn.Dense(2, kernel_init=init, bias_init=init, name="logits")(z)
+    return pytorch_dense(2, z, "logits")(z)

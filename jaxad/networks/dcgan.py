@@ -11,18 +11,15 @@ output.
 import flax.linen as nn
 
 from jaxad.errors import InputError
-from jaxad.layers.batch_norm import BatchNorm
+from jaxad.layers.batch_norm import BatchNorm, around_one
 from jaxad.layers.conv import Conv, ConvTranspose
 
 # How DCGANs start: N(0, 0.02) kernels, N(1, 0.02) scales of the norms.
 kernel_init = nn.initializers.normal(0.02)
+scale_init = around_one(0.02)
 # Of their leaky ReLUs, and of their norms.
 SLOPE = 0.2
 EPSILON = 1e-5
-
-
-def scale_init(key, shape, dtype=float):
-  return 1 + kernel_init(key, shape, dtype)
 
 
 def conv(

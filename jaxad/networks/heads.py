@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxad.layers.batch_norm import BatchNorm
-from jaxad.layers.conv import Conv, pytorch_uniform
+from jaxad.layers.conv import Conv, pytorch_dense, pytorch_uniform
 
 
 def top_k_mean(z: jax.Array, rate: float) -> jax.Array:
@@ -88,8 +88,9 @@ class Heads(nn.Module):
       (scores [4, B] by `HEADS`, patch scores [3, B, h, w] of the last three).
     """
     channels = y.shape[-1]
-    hidden = nn.relu(_dense(self.hidden, channels, "fc1")(y.mean((1, 2))))
-    scores, patches = [jnp.abs(_dense(1, self.hidden, "fc2")(hidden))], []
+    pooled = y.mean((1, 2))
+    hidden = nn.relu(pytorch_dense(self.hidden, pooled, "fc1")(pooled))
+    scores, patches = [jnp.abs(pytorch_dense(1, hidden, "fc2")(hidden))], []
 
     init = pytorch_uniform(9 * channels)
     residual = Conv(
@@ -107,11 +108,6 @@ class Heads(nn.Module):
       scores.append(score)
       patches.append(jnp.abs(places[..., 0]))
     return jnp.stack(scores)[..., 0], jnp.stack(patches)
-
-
-def _dense(features, fan_in, name):
-  init = pytorch_uniform(fan_in)
-  return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
 
 
 def enlarged_mean(maps: list, size: tuple[int, int]) -> jax.Array:

@@ -14,17 +14,11 @@ import functools
 import flax.linen as nn
 
 from jaxad.errors import InputError
-from jaxad.layers.batch_norm import BatchNorm
+from jaxad.layers.batch_norm import BatchNorm, around_one
 from jaxad.layers.conv import Conv, ConvTranspose
 
 conv_init = nn.initializers.truncated_normal(0.02)
 dense_init = nn.initializers.truncated_normal(0.1)
-
-
-def scale_init(std):
-  """N(1, std)."""
-  normal = nn.initializers.normal(std)
-  return lambda *args: 1 + normal(*args)
 
 
 class Block(nn.Module):
@@ -59,7 +53,7 @@ class Block(nn.Module):
       norm = BatchNorm(
         self.epsilon,
         unbiased=False,
-        scale_init=scale_init(0.02),
+        scale_init=around_one(0.02),
         name=f"norm_{k}",
       )
       return nn.leaky_relu(norm(conv(x), train), self.slope)
@@ -92,7 +86,7 @@ class Encoder(nn.Module):
     act = lambda x: nn.leaky_relu(x, self.slope)
     x = act(Conv(self.width, 3, 1, 1, kernel_init=conv_init, name="input")(x))
     norm = BatchNorm(
-      self.epsilon, unbiased=False, scale_init=scale_init(0.01), name="norm"
+      self.epsilon, unbiased=False, scale_init=around_one(0.01), name="norm"
     )
     x = act(norm(x, train))
     for k in range(self.blocks):
