@@ -32,7 +32,8 @@ def load(text: str) -> ConfigDict:
     InputError: no such file, an error in it, or it sets a field that does not
       exist or to what it may not be.
   """
-  path, preset = _parts(text)
+  name, preset = split(text)
+  path = _path(name)
   module = _module(path)
   with _faults_of(path):
     config = module.get_config(preset or None)
@@ -60,19 +61,24 @@ def paper(text: str) -> Mapping[str, float]:
   Raises:
     InputError: no such file, or an error in it.
   """
-  path, preset = _parts(text)
-  name, _, subset = preset.partition("/")
-  if name in SETS and subset.isdecimal():
-    classes = dict(enumerate(SETS[name].classes))
-    preset = f"{name}/{classes.get(int(subset), subset)}"
-  return dict(getattr(_module(path), "PAPER", {}).get(preset, {}))
+  name, preset = split(text)
+  dataset, _, subset = preset.partition("/")
+  if dataset in SETS and subset.isdecimal():
+    classes = dict(enumerate(SETS[dataset].classes))
+    preset = f"{dataset}/{classes.get(int(subset), subset)}"
+  return dict(getattr(_module(_path(name)), "PAPER", {}).get(preset, {}))
 
 
-def _parts(text):
-  """The file and the preset of `NAME:PRESET`."""
+def split(text: str) -> tuple[str, str]:
+  """`NAME:PRESET` as (NAME, PRESET); the latter is "" where there is none."""
   # A path may have a colon of its own.
-  name, _, preset = (text, "", "") if _find(text) else text.rpartition(":")
-  name = name or text
+  if _find(text):
+    return text, ""
+  name, _, preset = text.rpartition(":")
+  return (name, preset) if name else (text, "")
+
+
+def _path(name):
   path = _find(name)
   if path is None:
     known = ", ".join(sorted(file.stem for file in folder().glob("*.py")))
@@ -80,7 +86,7 @@ def _parts(text):
       f"--config {name}: no such file; give a file such as "
       f"configs/differnet.py, or one of {known}."
     )
-  return path, preset
+  return path
 
 
 def _find(name):

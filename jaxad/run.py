@@ -33,7 +33,7 @@ from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report.pictures import SHEET_IMAGES, write_pictures
 from jaxad.report.tables import results_table, write_json
-from jaxad.seeds import shared_compilations, summarize
+from jaxad.seeds import FIGURES, shared_compilations, shown, summarize
 from jaxad.workdir import Workdir, config_of
 
 
@@ -117,7 +117,14 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
       results.append(
         finished.get(seed) or run(config, folder, seed in finished, images)
       )
-  return summarize(workdir, results, seeds)
+  summary = summarize(workdir, results, seeds)
+  print(f"mean and sample deviation, n = {len(seeds)}")
+  print(
+    results_table(
+      {name: shown(summary[name]) for name in FIGURES if name in summary}
+    )
+  )
+  return summary
 
 
 def _run(config, detector, folder, images):
