@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -277,7 +278,7 @@ def _run(runs, shares, workdir, report):
     "JAX_COMPILATION_CACHE_DIR": str(compiled.resolve()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
   }
-  if jax.config.jax_compilation_cache_dir is not None:  # the user's own
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # the user's own
     environment = {}
 
   def ended(job, code):
@@ -322,15 +323,16 @@ def _report(args, runs):
   for cell in args.cells:
     mine = [run for run in runs if run.cell is cell]
     found = [run.results for run in mine if run.results]
-    if len(found) == len(mine):
-      summarize(args.workdir / cell.name, found, args.seeds)
+    folder = args.workdir / cell.name
+    if len(found) == len(mine) and not (folder / "seeds.json").exists():
+      summarize(folder, found, args.seeds)
     rows.append(Row(cell.values, len(mine), aggregate(found), cell.paper()))
   names = [axis.name for axis in args.axes]
   finished = [run for run in runs if run.results]
   write_sweep(
     args.workdir,
     args.axes,
-    [*rows, *_means(names, args.cells, rows)],
+    list(_with_means(names, args.cells, rows)),
     [
       {
         **dict(zip(names, run.cell.values, strict=True)),
@@ -350,30 +352,38 @@ def _report(args, runs):
   )
 
 
-def _means(names, cells, rows):
-  """A row for the classes of each method, of the seeds' means over them."""
+def _with_means(names, cells, rows):
+  """After the classes of a method their mean, of the seeds' means over them."""
   if "data.subset" not in names:
+    yield from rows
     return
   at = names.index("data.subset")
   groups: dict[tuple, list[int]] = {}
   for k, row in enumerate(rows):
     values = (*row.values[:at], "mean", *row.values[at + 1 :])
     groups.setdefault(values, []).append(k)
-  for values, members in groups.items():
-    mine = [rows[k] for k in members]
-    if len(mine) < 2 or any(row.n < row.of for row in mine):
+  last = {members[-1]: values for values, members in groups.items()}
+  for k, row in enumerate(rows):
+    yield row
+    if k not in last:
       continue
-    shared = set.intersection(*(set(row.figures) for row in mine))
-    of_seeds = [
-      {
-        figure: sum(row.figures[figure]["values"][i] for row in mine)
-        / len(mine)
-        for figure in shared
-      }
-      for i in range(mine[0].of)
-    ]
-    paper = grid.paper_of_all([cells[k] for k in members])
-    yield Row(values, mine[0].of, aggregate(of_seeds), paper)
+    members = groups[last[k]]
+    mine = [rows[m] for m in members]
+    if len(mine) > 1 and all(row.n == row.of for row in mine):
+      paper = grid.paper_of_all([cells[m] for m in members])
+      yield Row(last[k], row.of, aggregate(_over_classes(mine)), paper)
+
+
+def _over_classes(rows):
+  """Of each seed the mean figures over the classes, as of a run."""
+  shared = set.intersection(*(set(row.figures) for row in rows))
+  return [
+    {
+      name: sum(row.figures[name]["values"][k] for row in rows) / len(rows)
+      for name in shared
+    }
+    for k in range(rows[0].of)
+  ]
 
 
 if __name__ == "__main__":

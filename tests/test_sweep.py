@@ -306,7 +306,8 @@ def fates(monkeypatch, tmp_path):
     fates["ran"].append(run.name)
     auroc = 0.5 + 0.1 * run.seed + 0.2 * int(run.cell.values[1])
     fate = fates.get(run.name, "")
-    return (sys.executable, "-Ic", FAKE, path, run.folder, str(auroc), fate)
+    arguments = (path, run.folder, auroc, fate)
+    return (sys.executable, "-Ic", FAKE, *map(str, arguments))
 
   monkeypatch.setattr(sweep, "_command", command)
   monkeypatch.setattr(processes, "devices", lambda: ("cpu", 1))

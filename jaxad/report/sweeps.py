@@ -91,7 +91,12 @@ def write_sweep(
     numbers_from=sum(len(axis.values) > 1 for axis in axes) or 1,
     notes=notes,
     failed=failed,
-    runs=[run | {"page": _page(folder, run)} for run in runs],
+    runs=[{**run, "page": _page(folder, run)} for run in runs],
+    seen=[
+      (name, _title(name))
+      for name in PICTURED
+      if any(run[name] is not None for run in runs)
+    ],
     axes=[axis.name for axis in axes],
     pictures=_pictures(axes, rows),
     **facts,
