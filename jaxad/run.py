@@ -32,7 +32,7 @@ from jaxad.evaluation.thresholds import expected_rejections, threshold
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report import heat, notes
-from jaxad.report.page import write_page
+from jaxad.report.page import write_page, write_seeds_page
 from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
 from jaxad.report.tables import results_table, write_json
 from jaxad.seeds import shared_compilations, summarize
@@ -119,7 +119,9 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
       results.append(
         finished.get(seed) or run(config, folder, seed in finished, images)
       )
-  return summarize(workdir, results, seeds)
+  summary = summarize(workdir, results, seeds)
+  write_seeds_page(workdir, config, summary, results)
+  return summary
 
 
 def _run(config, detector, folder, images):

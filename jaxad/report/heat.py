@@ -96,7 +96,7 @@ def colours(grain: int = 256) -> np.ndarray:
   share = np.linspace(0, 1, grain)
   # Below it there is nothing but black, which would look like a shadow.
   table = matplotlib.colormaps["inferno"](0.25 + 0.72 * share)
-  table[:, 3] = _OPACITY * np.minimum(1, share / (2 * EDGE))
+  table[:, 3] = _OPACITY * np.minimum(1, share / (2 * EDGE)) ** 1.5
   return table
 
 

@@ -72,8 +72,8 @@ ONE_CLASS = (
 )
 
 FEW_TESTED = (
-  "NOTE: the test has only {n} {class_} examples; each of them is {share:.0f} % "
-  "of the rate."
+  "NOTE: the test has only {n} {class_} examples, of which each is "
+  "{share:.0f} % of a rate."
 )
 
 

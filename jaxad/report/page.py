@@ -16,18 +16,17 @@ from jaxad.columns import Columns
 from jaxad.data import one_class
 from jaxad.evaluation import metrics
 from jaxad.evaluation.evaluators import Evaluation
-from jaxad.report import charts, notes
+from jaxad.methods import described
+from jaxad.report import notes
 from jaxad.report.examples import cards, scene_views, unusual_rows
 from jaxad.report.heat import heated
-from jaxad.report.html import chart_uri, write_html
+from jaxad.report.html import write_html
+from jaxad.report.page_charts import of_parts, of_scores, of_training
 from jaxad.report.pictures import MISTAKES, SHEET_IMAGES, Shown
 from jaxad.report.tables import TITLES
 from jaxad.splits import Splits
 
 PAGE = "report.html"
-
-# Charts of a training, and of the parts of a score, are no more than these.
-_MOST_CURVES = 12
 
 
 def write_page(
@@ -55,27 +54,23 @@ def write_page(
   """
   test = found.test
   words = words_of(test.noun, config["data"]["name"])
-  name = "/".join(filter(None, (config["data"][k] for k in ("name", "subset"))))
+  name = _data_name(config)
   values = {
     "name": name,
-    "method": config["method"],
+    "method": _name_of(config["method"]),
     "words": words,
     "results": results,
     "counts": counts(found),
     "rejections": notes.rejections(results),
-    "notes": [
-      _sentence(text) for text in [*warned, *notes.of_test(test.label)]
-    ],
+    "notes": [*map(_sentence, [*warned, *notes.of_test(test.label)])],
     "facts": _facts(config, images, results, name),
     "command": results["provenance"]["command"],
-    "charts": _charts(found, normal_scores, results, words),
-    "curves": _curves(folder / "metrics.jsonl"),
-    "parts": _parts(found, results),
+    "charts": of_scores(found, normal_scores, results, words),
+    "curves": of_training(folder / "metrics.jsonl"),
+    "parts": of_parts(found, results),
     "kinds": by_kind(found),
     "pixels": _named(results, "pixel_"),
-    "others": _named(
-      results, "image_av", "f1", "official", "contam", "nearest"
-    ),
+    "others": _named(results, "image_av", "f1", "of", "contam", "nearest"),
     "environment": _environment(results),
     "fields": json.dumps(_plain(config), indent=2, default=str),
     "groups": _groups(shown, counts(found), words),
@@ -99,6 +94,53 @@ def write_page(
   elif test.pictures.ndim == 4:
     values["cards"] = cards(found, shown)
   write_html(folder / PAGE, "run.html", **values)
+
+
+def write_seeds_page(
+  folder: pathlib.Path, config: Mapping, summary: Mapping, found: Sequence
+) -> None:
+  """Writes `report.html` of runs under several seeds, with links to theirs.
+
+  Args:
+    folder: of the runs, each in seed-N.
+    config: all fields but the seed.
+    summary: what stands in `seeds.json`.
+    found: what stands in `results.json` of each run.
+  """
+  seeds = summary["seeds"]
+  pages = {seed: f"seed-{seed}/{PAGE}" for seed in seeds}
+  write_html(
+    folder / PAGE,
+    "seeds.html",
+    name=_data_name(config),
+    method=_name_of(config["method"]),
+    seeds=seeds,
+    pages={n: path for n, path in pages.items() if (folder / path).is_file()},
+    rows=[
+      (TITLES.get(name, name.replace("_", " ")), entry, name in TITLES)
+      for name, entry in summary.items()
+      if name != "seeds"
+    ],
+    counted=[
+      {
+        "found": results["true_positive_rate"],
+        "rejected": results["false_positive_rate"],
+        "expected": results["expected_false_positive_rate"],
+      }
+      for results in found
+    ],
+    command=found[-1]["provenance"]["command"],
+    date=_day(found[-1]),
+  )
+
+
+def _data_name(config):
+  return "/".join(filter(None, (config["data"][k] for k in ("name", "subset"))))
+
+
+def _day(results):
+  day = datetime.datetime.fromisoformat(results["provenance"]["date"])
+  return f"{day.day} {day:%B %Y, %H:%M}"
 
 
 def words_of(noun: str, name: str) -> dict[str, str]:
@@ -147,6 +189,12 @@ def by_kind(found: Evaluation) -> list[dict]:
   return rows
 
 
+def _name_of(method):
+  """As its paper has it; the baselines share a title, and have their own."""
+  name = described(method)[0].partition(":")[0]
+  return method if name.startswith("The ") else name
+
+
 def _sentence(text):
   return text.removeprefix("NOTE: ").removeprefix("WARNING: ")
 
@@ -154,13 +202,12 @@ def _sentence(text):
 def _facts(config, images, results, name):
   """(what, value) of the run, for the table at the top."""
   train, test, noun = images.data.train, images.data.test, images.normal.noun
-  day = datetime.datetime.fromisoformat(results["provenance"]["date"])
   n_odd = int((test.label == 1).sum())
   trained = f"{results['n_train']:,} {noun}"
   if odd := results["n_train_anomalies"]:
     trained += f", {odd} of them labelled anomalies"
   facts = [
-    ("method", config["method"]),
+    ("method", described(config["method"])[0].replace("\n", " ")),
     ("data", name),
     ("folder", config["data"]["root"]),
     ("trained on", trained),
@@ -175,7 +222,7 @@ def _facts(config, images, results, name):
     ("seen as", _shape(train.x.shape[1:], noun)),
     ("training time", _duration(results["train_seconds"])),
     ("seed", config["seed"]),
-    ("date", f"{day:%-d %B %Y, %H:%M}"),
+    ("date", _day(results)),
   ]
   return [(what, value) for what, value in facts if value not in (None, "")]
 
@@ -193,106 +240,6 @@ def _duration(seconds):
   if seconds < 7200:
     return f"{seconds / 60:.0f} minutes"
   return f"{seconds / 3600:.1f} hours"
-
-
-def _figure(width=5.2, height=4.4):
-  from matplotlib.figure import Figure
-
-  return Figure(figsize=(width, height), layout="constrained")
-
-
-def _charts(found, normal_scores, results, words):
-  """(title, data URI, text) of the charts of the scores."""
-  label, score = found.test.label, found.scores.image
-  figure = _figure(height=4.0)
-  charts.show_histogram(
-    figure.add_subplot(), label, score, found.threshold, normal_scores
-  )
-  made = [
-    (
-      "Scores",
-      chart_uri(figure),
-      f"Histogram of the scores of {words['goods']} and {words['bads']}, with "
-      f"the threshold {found.threshold:.4g} and, as ticks below, the scores "
-      "that it comes from.",
-    )
-  ]
-  auroc = results["image_auroc"]
-  if auroc is None:
-    return made
-  figure = _figure()
-  charts.show_roc(figure.add_subplot(), label, score, auroc, found.threshold)
-  text = f"ROC curve, area {auroc:.4f}, with the threshold marked."
-  made.append(("ROC curve", chart_uri(figure), text))
-  figure, precision = _figure(), results["image_average_precision"]
-  charts.show_precision_recall(
-    figure.add_subplot(), label, score, precision, found.threshold
-  )
-  text = (
-    f"Precision over recall, average precision {precision:.4f}, with the "
-    "threshold marked."
-  )
-  made.append(("Precision and recall", chart_uri(figure), text))
-  return made
-
-
-def _grid(names, draw, width=3.4, height=2.5):
-  """A chart of small ones, `draw(axes, name)` each."""
-  columns = min(3, len(names))
-  rows = -(-len(names) // columns)
-  figure = _figure(width * columns, height * rows)
-  axes = figure.subplots(rows, columns, squeeze=False).ravel()
-  for ax in axes[len(names) :]:
-    ax.set_axis_off()
-  for ax, name in zip(axes, names, strict=False):
-    draw(ax, name)
-  return chart_uri(figure)
-
-
-# What a line of `metrics.jsonl` has beside figures.
-_PLACE = ("step", "epoch", "phase", "images_per_s")
-
-
-def _curves(path):
-  """The figures of the training over its steps; None where it has none."""
-  text = path.read_text() if path.is_file() else ""
-  lines = [json.loads(line) for line in text.splitlines()]
-  names = dict.fromkeys(name for line in lines for name in line)
-  names = [name for name in names if name not in _PLACE]
-  # The loss first, then what was evaluated: the others may be many.
-  last = ("loss", "test_image_auroc", "held_out_nll", "held_out_score")
-  names.sort(key=lambda name: (name not in last, name != "loss"))
-  shown = names[:_MOST_CURVES]
-  if not shown:
-    return None
-  draw = lambda axes, name: charts.show_curve(axes, lines, name)
-  return {
-    "uri": _grid(shown, draw),
-    "text": f"Over the steps of the training: {', '.join(shown)}.",
-    "left_out": names[_MOST_CURVES:],
-  }
-
-
-def _parts(found, results):
-  """The distributions of the parts of a score; None where it has none."""
-  parts = found.scores.parts
-  names = [name for name in parts if np.isfinite(parts[name]).all()]
-  names = names[:_MOST_CURVES]
-  if not names:
-    return None
-
-  def draw(axes, name):
-    charts.show_histogram(axes, found.test.label, parts[name])
-    axes.get_legend().remove()
-    axes.set_xlabel("")
-    axes.set_title(name.replace("_", " "), fontsize=10)
-    axes.tick_params(labelsize=8)
-
-  return {
-    "uri": _grid(names, draw),
-    "text": f"Histograms of the parts of the score: {', '.join(names)}.",
-    "auroc": {name: results["image_auroc_by_part"][name] for name in names},
-  }
 
 
 def _named(results, *beginnings):
