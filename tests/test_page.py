@@ -309,7 +309,7 @@ def test_a_scene_shows_its_map_truth_and_detections(tmp_path):
   for words in (
     "RX on scene",
     "It finds 7 of 8 anomalous pixels and rejects 1 of 392 normal pixels",
-    "false colours score truth, 8 pixels above the threshold, 8 pixels",
+    "false colours score above the threshold: 8 pixels",
     "5 bands",
   ):
     assert words in said, words
@@ -438,6 +438,8 @@ def test_a_browser_shows_the_page(tmp_path):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"]
     command += ["--no-first-run", "--disable-background-networking"]
     command += ["--disable-component-update", "--disable-sync"]
+    # No network, neither for the page nor for the browser itself.
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND"]
     command += ["--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
       [*command, *arguments, address],
@@ -447,16 +449,14 @@ def test_a_browser_shows_the_page(tmp_path):
     )
     return done.stdout.decode()
 
-  shot, log = tmp_path / "page.png", tmp_path / "net.json"
+  shot = tmp_path / "page.png"
   dom = browse(
     "--dump-dom",
     f"--screenshot={shot}",
     "--window-size=1000,1600",
-    f"--log-net-log={log}",
   )
   said = Reader(dom).text
   assert "It finds 2 of 3 defects" in said and "Missed defects: 1" in said
-  assert "http" not in {*re.findall(r'"url":"(\w+):', log.read_text())}
   with Image.open(shot) as file:
     image = np.asarray(file.convert("RGB")).astype(int)
   assert image.shape == (1600, 1000, 3)

@@ -6,6 +6,9 @@ import numpy as np
 CLASSES = ("normal", "anomalous")
 COLORS = ("#0072b2", "#d55e00")
 
+# Below a histogram; of more scores some are left out, evenly.
+_MOST_TICKS = 500
+
 
 def show_roc(axes, label, score, auroc: float, threshold=None) -> None:
   """The ROC curve.
@@ -129,9 +132,10 @@ def show_histogram(axes, label, score, threshold=None, held_out=None) -> None:
       label=f"threshold {threshold:.4g}",
     )
   if others.size:
+    ticks = np.sort(others)[:: -(-others.size // _MOST_TICKS)]
     axes.plot(
-      others,
-      np.full(others.size, -0.03),
+      ticks,
+      np.full(ticks.size, -0.03),
       linestyle="none",
       marker="|",
       markersize=9,

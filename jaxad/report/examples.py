@@ -9,13 +9,17 @@ from jaxad.columns import Columns
 from jaxad.data.examples import Examples
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.report.charts import CLASSES
-from jaxad.report.heat import EDGE, grey, heated, outlines
+from jaxad.report.heat import EDGE, grey, heated, outlines, scale_of
 from jaxad.report.html import SMALL, picture_uri
 from jaxad.report.pictures import Shown
 from jaxad.resize import resized
 
 # The longest side of a picture on a page, in pixels, and of that of a scene.
 SIDE, SCENE_SIDE = 320, 640
+
+# Pixels of a scene: anomalous ones that are found, anomalous ones that are
+# missed, and normal ones above the threshold.
+DECISIONS = ("#1b2126", "#d55e00", "#56b4e9")
 
 # Lines around spots of heat in a picture, at most; the longest ones.
 _MOST_LINES = 40
@@ -103,48 +107,42 @@ def _paths(area, level=0.5):
 
 
 def scene_views(found: Evaluation) -> list[dict]:
-  """A scene: in false colours, its heat, its truth, and what is detected."""
+  """A scene: in false colours, its heat, and what is decided of its pixels."""
   test = found.test
   (pixel_map,) = found.scores.map
   picture = test.pixels.picture
   size = _size(picture.shape[:2], SCENE_SIDE)
-  small = lambda v: resized(v, size)
-  shape, rows = picture.shape[:2], test.pixels.rows
+  shape, odd, called = picture.shape[:2], test.label == 1, found.predicted
 
-  def area(values):
-    flat = np.zeros(shape[0] * shape[1], np.float32)
-    flat[rows] = values
-    return small(flat.reshape(shape))
+  def whole(values):
+    flat = np.zeros(shape[0] * shape[1], bool)
+    flat[test.pixels.rows] = values
+    return flat.reshape(shape)
 
-  called, true = area(found.predicted), area(test.label == 1)
-  low, high = np.quantile(pixel_map, (0.5, 0.999))
-  heat = np.clip((pixel_map - low) / max(high - low, 1e-30), 0, 1)
-  n_called, n_true = int(found.predicted.sum()), int((test.label == 1).sum())
-  seen = small(picture)
+  seen = resized(picture, size)
+  heat = scale_of(pixel_map, found.scores.image, scene=True).heat(pixel_map, 0)
+  decided = np.full((*shape, 3), 255, np.uint8)
+  for flags, colour in zip(
+    (odd & called, odd & ~called, ~odd & called), DECISIONS, strict=True
+  ):
+    decided[whole(flags)] = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
   views = [
     _view("false colours", seen, "The scene in false colours."),
     _view(
       "score",
-      heated(grey(seen), small(np.float32(heat))),
+      heated(grey(seen), resized(heat, size)),
       "The scene in grey under the heat of its scores.",
     ),
-    _view("truth", _flags(true), f"{n_true} pixels are anomalous."),
     _view(
-      "above the threshold",
-      _flags(called),
-      f"{n_called} pixels are above the threshold.",
+      f"above the threshold: {int(called.sum()):,} pixels",
+      resized(decided, size),
+      f"Of {int(odd.sum())} anomalous pixels {int((odd & called).sum())} are "
+      f"above the threshold, and {int((~odd & called).sum())} normal ones.",
     ),
   ]
-  for view, text in zip(
-    views[2:], (f"{n_true:,} pixels", f"{n_called:,} pixels"), strict=True
-  ):
-    view["title"] += f", {text}"
-  views[1]["truth"] = _paths(true) if n_true else []
-  return views if n_true else [*views[:2], views[3]]
-
-
-def _flags(area):
-  return np.uint8(255 * (area > 0.5))[..., None]
+  if odd.any():
+    views[1]["truth"] = _paths(resized(np.float32(whole(odd)), size))
+  return views
 
 
 def unusual_rows(

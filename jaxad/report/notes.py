@@ -7,14 +7,19 @@ from collections.abc import Mapping
 FEW_HELD_OUT = 20
 
 
-def rejections(results: Mapping) -> str | None:
-  """What the threshold will cost; None where that is not known."""
+def rejections(results: Mapping, goods: str = "good parts") -> str | None:
+  """What the threshold will cost; None where that is not known.
+
+  Args:
+    results: what stands in `results.json`.
+    goods: what normal examples are called.
+  """
   share = results["expected_false_positive_rate"]
   if share is None:
     return None
   low, high = results["expected_false_positive_interval"]
   return (
-    f"Of 100 good parts about {100 * share:.0f} will be rejected (95 % "
+    f"Of 100 {goods} about {100 * share:.0f} will be rejected (95 % "
     f"interval {100 * low:.1f} to {100 * high:.1f}, from "
     f"{results['n_threshold']} held out)."
   )

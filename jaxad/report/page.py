@@ -18,7 +18,12 @@ from jaxad.evaluation import metrics
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.methods import described
 from jaxad.report import notes
-from jaxad.report.examples import cards, scene_views, unusual_rows
+from jaxad.report.examples import (
+  DECISIONS,
+  cards,
+  scene_views,
+  unusual_rows,
+)
 from jaxad.report.heat import heated
 from jaxad.report.html import write_html
 from jaxad.report.page_charts import of_parts, of_scores, of_training
@@ -61,7 +66,7 @@ def write_page(
     "words": words,
     "results": results,
     "counts": counts(found),
-    "rejections": notes.rejections(results),
+    "rejections": notes.rejections(results, words["goods"]),
     "notes": [*map(_sentence, [*warned, *notes.of_test(test.label)])],
     "facts": _facts(config, images, results, name),
     "command": results["provenance"]["command"],
@@ -82,11 +87,18 @@ def write_page(
     "scale": _gradient(),
     "noun": test.noun,
     "scene": None,
+    "scene_colours": (),
     "rows": {},
     "cards": {},
   }
   if test.pixels is not None:
     values["scene"] = scene_views(found)
+    odd = words["bads"] + " "
+    names = (odd + "found", odd + "missed", words["goods"] + " above it")
+    names = names if values["masked"] else names[2:]
+    values["scene_colours"] = [
+      *zip(names, DECISIONS[-len(names) :], strict=True)
+    ]
   elif test.noun == "rows":
     columns = images.data.preprocess
     columns = columns if isinstance(columns, Columns) else None

@@ -19,7 +19,7 @@ def _figure(width=5.2, height=4.4):
 
 
 def of_scores(found, normal_scores, results, words):
-  """(title, data URI, text) of the charts of the scores."""
+  """(data URI, text) of the charts of the scores."""
   label, score = found.test.label, found.scores.image
   figure = _figure(height=4.0)
   charts.show_histogram(
@@ -27,11 +27,9 @@ def of_scores(found, normal_scores, results, words):
   )
   made = [
     (
-      "Scores",
       chart_uri(figure),
-      f"Histogram of the scores of {words['goods']} and {words['bads']}, with "
-      f"the threshold {found.threshold:.4g} and, as ticks below, the scores "
-      "that it comes from.",
+      f"Scores of {words['goods']} and {words['bads']}, with the threshold "
+      f"{found.threshold:.4g}. Ticks below are the scores that it comes from.",
     )
   ]
   auroc = results["image_auroc"]
@@ -40,16 +38,16 @@ def of_scores(found, normal_scores, results, words):
   figure = _figure()
   charts.show_roc(figure.add_subplot(), label, score, auroc, found.threshold)
   text = f"ROC curve, area {auroc:.4f}, with the threshold marked."
-  made.append(("ROC curve", chart_uri(figure), text))
+  made.append((chart_uri(figure), text))
   figure, precision = _figure(), results["image_average_precision"]
   charts.show_precision_recall(
     figure.add_subplot(), label, score, precision, found.threshold
   )
   text = (
-    f"Precision over recall, average precision {precision:.4f}, with the "
+    f"Precision and recall, average precision {precision:.4f}, with the "
     "threshold marked."
   )
-  made.append(("Precision and recall", chart_uri(figure), text))
+  made.append((chart_uri(figure), text))
   return made
 
 
