@@ -250,7 +250,7 @@ def _run(config, detector, folder, images):
     results=results,
     warned=[*checks.random_trunk(config, detector), *warned],
   )
-  print(f"everything is in {workdir}")
+  print(f"everything is in {workdir}, the page to open is report.html")
   return results
 
 
