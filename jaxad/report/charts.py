@@ -116,10 +116,9 @@ def show_histogram(axes, label, score, threshold=None, held_out=None) -> None:
         values,
         edges,
         weights=np.full(values.size, 100 / values.size),
-        color=COLORS[k],
-        alpha=0.55,
+        facecolor=((COLORS[k], 0.45), "none")[k],
         # Hatched, to be told apart in grey as well.
-        hatch=("", "///")[k],
+        hatch=("", "////")[k],
         edgecolor=COLORS[k],
         histtype="stepfilled",
         label=f"{CLASSES[k]} ({values.size})",

@@ -56,12 +56,12 @@ def scale_of(maps, scores, relative: bool = False, scene=False) -> Scale:
     maps: float [n, h, w], of normal images.
     scores: float [N], of normal images.
     relative: whether each map has a scale of its own.
-    scene: whether the map is that of a scene, with its anomalies: what hardly
-      any pixel reaches is then hot already.
+    scene: whether the map is that of a scene, of whose pixels one in a hundred
+      may be anomalous.
   """
   if relative and not scene:
     return Scale(None, score_limits(scores))
-  return Scale(_limits(maps, 0.999, 1.0 if scene else EDGE))
+  return Scale(_limits(maps, 0.99 if scene else 0.999))
 
 
 def score_limits(scores) -> tuple[float, float]:
@@ -69,13 +69,13 @@ def score_limits(scores) -> tuple[float, float]:
 
   One in twenty is at `EDGE`, which is about where a threshold lies.
   """
-  return _limits(scores, 0.95, EDGE)
+  return _limits(scores, 0.95)
 
 
-def _limits(values, high, edge):
-  """The median, and where the `high` quantile has `edge`."""
+def _limits(values, high):
+  """The median, and what gives the `high` quantile the heat `EDGE`."""
   usual, extreme = np.nanquantile(np.float64(values), (0.5, high))
-  return float(usual), float(usual + (extreme - usual) / edge)
+  return float(usual), float(usual + (extreme - usual) / EDGE)
 
 
 def _share(values, between):
