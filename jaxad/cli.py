@@ -16,7 +16,6 @@ import contextlib
 import datetime
 import errno
 import importlib
-import inspect
 import pathlib
 import signal
 import sys
@@ -26,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jaxad
 from jaxad import fields
 from jaxad.errors import InputError
+from jaxad.methods import described
 
 WIDTH = 80
 USAGE_ERROR, INTERRUPTED = 2, 130
@@ -291,12 +291,8 @@ def methods(arguments: list[str]) -> Iterator[str]:
   """Lines with the name, the title and the paper of every method."""
   if arguments:
     raise InputError(f"jaxad methods: takes no arguments, got {arguments[0]}.")
-  for name, factory in jaxad.METHODS.items():
-    # A variant of another method says itself what it is.
-    variant = hasattr(factory, "func")
-    text = inspect.getdoc(factory if variant else inspect.getmodule(factory))
-    title, paper, *_ = text.split("\n\n")
-    yield from (name, _indented(title), _indented(paper))
+  for name in jaxad.METHODS:
+    yield from (name, *map(_indented, described(name)))
 
 
 def list_fields(arguments: list[str]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The grid of a sweep: lists of values, and a configuration for each cell."""
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -84,8 +85,18 @@ class Cell(NamedTuple):
 
   def paper(self) -> dict[str, float]:
     """What the paper states; empty where the cell learns from other data."""
-    changed = {field for field, _ in self.fields if field.startswith("data.")}
-    return {} if changed - READING else dict(config_files.paper(self.config))
+    return dict(_paper(self.config, self.fields))
+
+
+@functools.cache
+def _paper(text, fields):
+  found = config_files.paper(text)
+  if not found:
+    return {}
+  theirs = config_files.load(text).data.to_dict()
+  ours = configured(text, fields).data.to_dict()
+  changed = first_difference(theirs, ours, "data", READING)
+  return {} if changed else found
 
 
 def paper_of_all(cells: Sequence[Cell]) -> dict[str, float]:

@@ -86,6 +86,14 @@ def shown(entry: Mapping, digits: int = 4) -> str:
   return text if deviation is None else f"{text} +- {deviation:.{digits}f}"
 
 
+def seeds_table(summary: Mapping) -> str:
+  """What `summarize` returns, for the screen."""
+  figures = {name: summary[name] for name in FIGURES if name in summary}
+  table = {name: shown(entry) for name, entry in figures.items()}
+  head = f"mean and sample deviation, n = {len(summary['seeds'])}"
+  return f"{head}\n{tables.results_table(table)}"
+
+
 def summarize(
   workdir: pathlib.Path, found: Sequence[Mapping], seeds: Sequence[int]
 ) -> dict:
