@@ -98,7 +98,9 @@ def test_version_and_module():
   assert done.stdout == f"jaxad {jaxad.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"]])
+@pytest.mark.parametrize(
+  "argv", [["--help"], ["run", "--help"], ["sweep", "--help"]]
+)
 def test_help(capsys, argv):
   with pytest.raises(SystemExit) as stopped:
     cli.main(argv)
