@@ -178,7 +178,8 @@ def _end(running, collect):
   if not processes:
     return
   print(
-    f"\nstopping {len(processes)} runs: they write checkpoints ...",
+    f"\nstopping {len(processes)} runs: they write checkpoints; a second "
+    "Ctrl-C kills them",
     file=sys.stderr,
     flush=True,
   )
