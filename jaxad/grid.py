@@ -253,6 +253,7 @@ def _folder(text, over):
   for field, value in over.items():
     leaf = field.rpartition(".")[2]
     shared = sum(other.rpartition(".")[2] == leaf for other in over) > 1
+    value = value.strip("/")
     parts.append(f"{field if shared else leaf}-{value}")
   # Names of files have an end: a value may be a long path.
   clean = (re.sub(r"[^\w.+-]+", "-", part)[:80].strip("-") for part in parts)

