@@ -94,7 +94,11 @@ def write_page(
   if test.pixels is not None:
     values["scene"] = scene_views(found)
     odd = words["bads"] + " "
-    names = (odd + "found", odd + "missed", words["goods"] + " above the threshold")
+    names = (
+      odd + "found",
+      odd + "missed",
+      words["goods"] + " above the threshold",
+    )
     names = names if values["masked"] else names[2:]
     values["scene_colours"] = [
       *zip(names, DECISIONS[-len(names) :], strict=True)
