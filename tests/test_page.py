@@ -62,7 +62,7 @@ def write(folder, test, score, config="differnet", warned=(), **fields):
     "n_test": len(test.label),
     "train_seconds": 93.0,
     "matmul_precision": "default",
-    "fingerprint": {"data": "abc", "weights": None},
+    "fingerprint": {"data": {"test": {"digest": "a1"}}, "weights": None},
     "provenance": {
       "command": "jaxad run --config 'a<b'",
       "commit": None,

@@ -273,13 +273,15 @@ def _environment(results):
   versions = ", ".join(
     f"{name} {version}" for name, version in origin["versions"].items()
   )
+  digests = results["fingerprint"]["data"].items()
+  seen = ", ".join(f"{split} {one['digest']}" for split, one in digests)
   lines = [
     ("device", origin["device"]),
     ("processor", origin["cpu"]),
     ("float32 products", results["matmul_precision"]),
     ("versions", versions),
     ("commit", origin["commit"]),
-    ("data", results["fingerprint"]["data"]),
+    ("data", seen),
     ("weights file", results["fingerprint"]["weights"]),
   ]
   return [(what, value) for what, value in lines if value]
