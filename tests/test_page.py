@@ -339,9 +339,10 @@ def test_the_page_of_seeds_links_to_their_pages(tmp_path):
     "mean deviation seed 0 seed 7",
     "image AUROC 0.9500 0.0500 0.9000 1.0000",
     "population of 2",
-    "anomalous ones found 50.0 % 50.0 %",
+    "image AUROC 0.9500 , deviation 0.0500 over 2 seeds.",
+    "anomalies found 50.0 % 50.0 %",
     "normal ones rejected - -",
-    "expected rejections of new ones 5.2 %",
+    "expected rejections of new normal ones 5.2 %",
   ):
     assert words in said.text, words
 

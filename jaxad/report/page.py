@@ -228,8 +228,9 @@ def _facts(config, images, results, name):
     ("folder", config["data"]["root"]),
     ("trained on", trained),
     (
-      "threshold from",
-      f"{results['n_threshold']:,} {results['threshold_from']}",
+      "threshold",
+      f"{results['threshold']:.4g}, from {results['n_threshold']:,} "
+      f"{results['threshold_from']}",
     ),
     (
       "tested on",
