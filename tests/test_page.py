@@ -4,6 +4,7 @@
 import base64
 import html.parser
 import io
+import pathlib
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import splits
+from jaxad import splits, trained
 from jaxad.columns import Columns
 from jaxad.config_files import load as config_of
 from jaxad.data.examples import Dataset, Examples, Pixels
@@ -362,6 +363,34 @@ def test_maps_with_a_scale_of_their_own_leave_normal_images_cold():
   image = np.full((16, 16, 1), 128, np.uint8)
   off = lambda heat_: np.abs(heat.heated(image, heat_) - 128.0).max()
   assert off(usual) < 5 and off(odd) > 60
+
+
+@pytest.mark.parametrize(
+  "method, relative",
+  [("kdad", True), ("devnet", True), ("flos", True), ("dra", False)],
+)
+def test_a_trained_run_knows_whether_its_maps_compare(method, relative):
+  scores = np.linspace(0, 1, 21)
+  rule = {"value": 1.0, "rule": "max", "rule_value": None, "source": "x"}
+  found = trained.Run(
+    pathlib.Path(),
+    {
+      "method": method,
+      "config": config_of(method).to_dict(),
+      "example": {"shape": [32, 32, 3], "dtype": "uint8"},
+      "preprocess": None,
+      "batch_size": 4,
+      "key": [0, 0],
+      "threshold": rule,
+      "normal": {"id": [""] * 21, "score": scores, "brightness": None},
+      "map_limits": [0.0, 1.0],
+    },
+    lambda *_: None,
+  )
+  # A normal image with the map that it has where each has a scale of its own.
+  warmest = found.scale.heat(np.eye(8), 0.5).max()
+  assert warmest == (0 if relative else 1)
+  assert found.scale.heat(np.eye(8), 9.0).max() == 1
 
 
 def test_maps_of_one_scale_are_heat_by_normal_ones():
