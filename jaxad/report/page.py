@@ -83,26 +83,19 @@ def write_page(
     "least": shown.least.tolist(),
     "limits": (MISTAKES, SHEET_IMAGES),
     "heated": bool(shown.heat),
+    "weighted": shown.weighted,
     "masked": test.mask is not None,
     "scale": _gradient(),
     "noun": test.noun,
     "scene": None,
-    "scene_colours": (),
+    "decisions": (),
     "rows": {},
     "cards": {},
   }
   if test.pixels is not None:
     values["scene"] = scene_views(found)
-    odd = words["bads"] + " "
-    names = (
-      odd + "found",
-      odd + "missed",
-      words["goods"] + " above the threshold",
-    )
-    names = names if values["masked"] else names[2:]
-    values["scene_colours"] = [
-      *zip(names, DECISIONS[-len(names) :], strict=True)
-    ]
+    meant = ("anomalous and found", "anomalous and missed", "normal but above")
+    values["decisions"] = [*zip(meant, DECISIONS, strict=True)]
   elif test.noun == "rows":
     columns = images.data.preprocess
     columns = columns if isinstance(columns, Columns) else None
