@@ -192,11 +192,10 @@ def _run(config, detector, folder, images):
   )
   if (config.eval.maps == "none" and noun == "images") or noun == "rows":
     look = None
-  scale = look and heat.scale_of(
-    look(images.normal.take(np.arange(len(normal_scores))[:SHEET_IMAGES])).map,
-    normal_scores,
-    detector.relative_maps,
-    scene=noun == "pixels",
+  first = np.arange(len(normal_scores))[:SHEET_IMAGES]
+  maps = look and look(images.normal.take(first)).map
+  scale = heat.scale_of(
+    maps, normal_scores, detector.relative_maps, scene=noun == "pixels"
   )
   # Maps that cost much more than scores are not made twice.
   known = scores.map is not None and detector.localize is not None

@@ -181,6 +181,8 @@ CASES = BASELINES | {
     mean=True,
   ),
   "advae": Case(
+    redrawn=True,
+    residual=lambda off: (off / 2) ** 2,
     keywords=dict(
       latent_dim=4,
       width=64,
@@ -243,7 +245,6 @@ CASES = BASELINES | {
   ),
   "alae": Case(
     redrawn=True,
-    residual=np.abs,
     keywords=dict(latent_dim=8, hidden=32, f_layers=2, learning_rate=5e-3),
     wrong=(
       ("alpha", 1.5, "alpha=1.5.*0 to 1"),

@@ -4,6 +4,7 @@
 import base64
 import html.parser
 import io
+import pathlib
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import splits
+from jaxad import splits, trained
 from jaxad.columns import Columns
 from jaxad.config_files import load as config_of
 from jaxad.data.examples import Dataset, Examples, Pixels
@@ -62,7 +63,7 @@ def write(folder, test, score, config="differnet", warned=(), **fields):
     "n_test": len(test.label),
     "train_seconds": 93.0,
     "matmul_precision": "default",
-    "fingerprint": {"data": "abc", "weights": None},
+    "fingerprint": {"data": {"test": {"digest": "a1"}}, "weights": None},
     "provenance": {
       "command": "jaxad run --config 'a<b'",
       "commit": None,
@@ -339,11 +340,18 @@ def test_the_page_of_seeds_links_to_their_pages(tmp_path):
     "mean deviation seed 0 seed 7",
     "image AUROC 0.9500 0.0707 0.9000 1.0000",
     "that of the sample, with n - 1 (n = 2)",
-    "anomalous ones found 50.0 % 50.0 %",
+    "image AUROC 0.9500 , deviation 0.0707 over 2 seeds.",
+    "anomalies found 50.0 % 50.0 %",
     "normal ones rejected - -",
-    "expected rejections of new ones 5.2 %",
+    "expected rejections of new normal ones 5.2 %",
   ):
     assert words in said.text, words
+  # Of a single one there is no deviation.
+  auroc = {"mean": 0.9, "std": None, "values": [0.9]}
+  summary = {"image_auroc": auroc, "seeds": [7]}
+  page.write_seeds_page(tmp_path, config_of("vae"), summary, found[:1])
+  said = Reader((tmp_path / page.PAGE).read_text()).text
+  assert "image AUROC 0.9000 0.9000" in said and "None" not in said
 
 
 def test_maps_with_a_scale_of_their_own_leave_normal_images_cold():
@@ -361,6 +369,34 @@ def test_maps_with_a_scale_of_their_own_leave_normal_images_cold():
   image = np.full((16, 16, 1), 128, np.uint8)
   off = lambda heat_: np.abs(heat.heated(image, heat_) - 128.0).max()
   assert off(usual) < 5 and off(odd) > 60
+
+
+@pytest.mark.parametrize(
+  "method, relative",
+  [("kdad", True), ("devnet", True), ("flos", True), ("dra", False)],
+)
+def test_a_trained_run_knows_whether_its_maps_compare(method, relative):
+  scores = np.linspace(0, 1, 21)
+  rule = {"value": 1.0, "rule": "max", "rule_value": None, "source": "x"}
+  found = trained.Run(
+    pathlib.Path(),
+    {
+      "method": method,
+      "config": config_of(method).to_dict(),
+      "example": {"shape": [32, 32, 3], "dtype": "uint8"},
+      "preprocess": None,
+      "batch_size": 4,
+      "key": [0, 0],
+      "threshold": rule,
+      "normal": {"id": [""] * 21, "score": scores, "brightness": None},
+      "map_limits": [0.0, 1.0],
+    },
+    lambda *_: None,
+  )
+  # A normal image with the map that it has where each has a scale of its own.
+  warmest = found.scale.heat(np.eye(8), 0.5).max()
+  assert warmest == (0 if relative else 1)
+  assert found.scale.heat(np.eye(8), 9.0).max() == 1
 
 
 def test_maps_of_one_scale_are_heat_by_normal_ones():

@@ -164,8 +164,6 @@ def show_curve(axes, lines, name: str) -> None:
   steps, values = zip(*found, strict=True)
   marker = "." if len(steps) < 20 else None
   axes.plot(steps, values, color=COLORS[0], linewidth=1.5, marker=marker)
-  axes.set_title(name.replace("_", " "), fontsize=10)
   axes.grid(color="0.9")
   axes.margins(x=0.02)
   axes.ticklabel_format(axis="y", scilimits=(-3, 4))
-  axes.tick_params(labelsize=8)

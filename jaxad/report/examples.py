@@ -24,6 +24,9 @@ DECISIONS = ("#1b2126", "#d55e00", "#56b4e9")
 # Lines around spots of heat in a picture, at most; the longest ones.
 _MOST_LINES = 40
 
+# Points of the line around a single pixel, which is none to look at.
+_SPECK = 5
+
 # Columns of a row that are shown, those that are the most unusual.
 _MOST_COLUMNS = 4
 
@@ -54,7 +57,8 @@ def cards(found: Evaluation, shown: Shown) -> dict[int, dict]:
         f"Heat map of {name}; its hottest spot is {100 * heat.max():.0f} % of "
         "the scale.",
       )
-      views.append(view | {"truth": truth, "edge": _paths(heat, EDGE)})
+      edge = _paths(heat, EDGE, _SPECK)
+      views.append(view | {"truth": truth, "edge": edge})
     elif truth:
       views[0]["truth"] = truth
     if i in shown.reconstruction:
@@ -96,13 +100,14 @@ def _size(size, most):
   return tuple(max(1, round(share * side)) for side in size)
 
 
-def _paths(area, level=0.5):
+def _paths(area, level=0.5, shortest=0):
   """Lines around what is above a level, as attributes d of SVG paths."""
   paths = []
   for line in outlines(area, level)[:_MOST_LINES]:
-    # From the middles of pixels to their corners.
-    points = [f"{x:.1f},{y:.1f}" for x, y in line + 0.5]
-    paths.append(f"M{' '.join(points)}")
+    if len(line) > shortest:
+      # From the middles of pixels to their corners.
+      points = [f"{x:.1f},{y:.1f}" for x, y in line + 0.5]
+      paths.append(f"M{' '.join(points)}")
   return paths
 
 

@@ -49,16 +49,20 @@ class Scale(NamedTuple):
     return heat
 
 
-def scale_of(maps, scores, relative: bool = False, scene=False) -> Scale:
-  """The scale by which normal images stay cold.
+def scale_of(
+  maps, scores, relative: bool = False, scene: bool = False
+) -> Scale | None:
+  """The scale by which normal images stay cold; None of no maps.
 
   Args:
-    maps: float [n, h, w], of normal images.
+    maps: float [n, h, w], of normal images, or None.
     scores: float [N], of normal images.
     relative: whether each map has a scale of its own.
     scene: whether the map is that of a scene, of whose pixels one in a hundred
       may be anomalous.
   """
+  if maps is None:
+    return None
   if relative and not scene:
     return Scale(None, score_limits(scores))
   return Scale(_limits(maps, 0.99 if scene else 0.999))

@@ -83,26 +83,19 @@ def write_page(
     "least": shown.least.tolist(),
     "limits": (MISTAKES, SHEET_IMAGES),
     "heated": bool(shown.heat),
+    "weighted": shown.weighted,
     "masked": test.mask is not None,
     "scale": _gradient(),
     "noun": test.noun,
     "scene": None,
-    "scene_colours": (),
+    "decisions": (),
     "rows": {},
     "cards": {},
   }
   if test.pixels is not None:
     values["scene"] = scene_views(found)
-    odd = words["bads"] + " "
-    names = (
-      odd + "found",
-      odd + "missed",
-      words["goods"] + " above the threshold",
-    )
-    names = names if values["masked"] else names[2:]
-    values["scene_colours"] = [
-      *zip(names, DECISIONS[-len(names) :], strict=True)
-    ]
+    meant = ("anomalous and found", "anomalous and missed", "normal but above")
+    values["decisions"] = [*zip(meant, DECISIONS, strict=True)]
   elif test.noun == "rows":
     columns = images.data.preprocess
     columns = columns if isinstance(columns, Columns) else None
@@ -228,8 +221,9 @@ def _facts(config, images, results, name):
     ("folder", config["data"]["root"]),
     ("trained on", trained),
     (
-      "threshold from",
-      f"{results['n_threshold']:,} {results['threshold_from']}",
+      "threshold",
+      f"{results['threshold']:.4g}, from {results['n_threshold']:,} "
+      f"{results['threshold_from']}",
     ),
     (
       "tested on",
@@ -273,13 +267,15 @@ def _environment(results):
   versions = ", ".join(
     f"{name} {version}" for name, version in origin["versions"].items()
   )
+  digests = results["fingerprint"]["data"].items()
+  seen = ", ".join(f"{split} {one['digest']}" for split, one in digests)
   lines = [
     ("device", origin["device"]),
     ("processor", origin["cpu"]),
     ("float32 products", results["matmul_precision"]),
     ("versions", versions),
     ("commit", origin["commit"]),
-    ("data", results["fingerprint"]["data"]),
+    ("data", seen),
     ("weights file", results["fingerprint"]["weights"]),
   ]
   return [(what, value) for what, value in lines if value]

@@ -12,22 +12,40 @@ from jaxad.report.html import chart_uri
 _MOST_CURVES = 12
 
 
-def _figure(width=5.2, height=4.4):
+def _axes(height=4.2):
+  """The axes of a chart by itself."""
+  return _grid_of(1, 1, 5.2, height)[0]
+
+
+def _grid_of(rows, columns, width, height):
+  """Axes of so many inches each; a layout that measures text is slow."""
   from matplotlib.figure import Figure
 
-  return Figure(figsize=(width, height), layout="constrained")
+  figure = Figure(figsize=(width * columns, height * rows))
+  axes = figure.subplots(
+    rows,
+    columns,
+    squeeze=False,
+    gridspec_kw={
+      "left": 0.65 / (width * columns),
+      "right": 1 - 0.1 / (width * columns),
+      "bottom": 0.5 / (height * rows),
+      "top": 1 - 0.25 / (height * rows),
+      "wspace": 0.75 / (width - 0.75),
+      "hspace": 0.75 / (height - 0.75),
+    },
+  )
+  return axes.ravel()
 
 
 def of_scores(found, normal_scores, results, words):
   """(data URI, text) of the charts of the scores."""
   label, score = found.test.label, found.scores.image
-  figure = _figure(height=4.0)
-  charts.show_histogram(
-    figure.add_subplot(), label, score, found.threshold, normal_scores
-  )
+  axes = _axes()
+  charts.show_histogram(axes, label, score, found.threshold, normal_scores)
   made = [
     (
-      chart_uri(figure),
+      chart_uri(axes.figure),
       f"Scores of {words['goods']} and {words['bads']}, with the threshold "
       f"{found.threshold:.4g}. Ticks below are the scores that it comes from.",
     )
@@ -35,19 +53,17 @@ def of_scores(found, normal_scores, results, words):
   auroc = results["image_auroc"]
   if auroc is None:
     return made
-  figure = _figure()
-  charts.show_roc(figure.add_subplot(), label, score, auroc, found.threshold)
+  axes = _axes()
+  charts.show_roc(axes, label, score, auroc, found.threshold)
   text = f"ROC curve, area {auroc:.4f}, with the threshold marked."
-  made.append((chart_uri(figure), text))
-  figure, precision = _figure(), results["image_average_precision"]
-  charts.show_precision_recall(
-    figure.add_subplot(), label, score, precision, found.threshold
-  )
+  made.append((chart_uri(axes.figure), text))
+  axes, precision = _axes(), results["image_average_precision"]
+  charts.show_precision_recall(axes, label, score, precision, found.threshold)
   text = (
     f"Precision and recall, average precision {precision:.4f}, with the "
     "threshold marked."
   )
-  made.append((chart_uri(figure), text))
+  made.append((chart_uri(axes.figure), text))
   return made
 
 
@@ -55,13 +71,17 @@ def _grid(names, draw, width=3.4, height=2.5):
   """A chart of small ones, `draw(axes, name)` each."""
   columns = min(3, len(names))
   rows = -(-len(names) // columns)
-  figure = _figure(width * columns, height * rows)
-  axes = figure.subplots(rows, columns, squeeze=False).ravel()
+  axes = _grid_of(rows, columns, width, height)
   for ax in axes[len(names) :]:
     ax.set_axis_off()
   for ax, name in zip(axes, names, strict=False):
     draw(ax, name)
-  return chart_uri(figure)
+    ax.set_title(name.replace("_", " "), fontsize=10)
+    ax.tick_params(labelsize=8)
+    ax.locator_params(axis="y", nbins=4)
+    if ax.get_xscale() == "linear":
+      ax.locator_params(axis="x", nbins=5)
+  return chart_uri(axes[0].figure)
 
 
 # What a line of `metrics.jsonl` has beside figures.
@@ -99,9 +119,7 @@ def of_parts(found, results):
   def draw(axes, name):
     charts.show_histogram(axes, found.test.label, parts[name])
     axes.get_legend().remove()
-    axes.set_xlabel("")
-    axes.set_title(name.replace("_", " "), fontsize=10)
-    axes.tick_params(labelsize=8)
+    axes.set(xlabel="", ylabel="")
 
   return {
     "uri": _grid(names, draw),

@@ -38,6 +38,7 @@ class Shown(NamedTuple):
     least: the least anomalous ones, the lowest first.
     heat: {index: float32 [h, w] in [0, 1]} of each that has a map.
     reconstruction: {index: uint8 [h, w, C]} of each that was reconstructed.
+    weighted: whether the heat is that of maps weighted by the score.
   """
 
   missed: np.ndarray
@@ -47,6 +48,7 @@ class Shown(NamedTuple):
   least: np.ndarray
   heat: dict[int, np.ndarray] = {}
   reconstruction: dict[int, np.ndarray] = {}
+  weighted: bool = False
 
   @property
   def rows(self) -> np.ndarray:
@@ -92,7 +94,10 @@ def shown_of(
     maps, made = seen.map if maps is None else maps, seen.reconstruction
   if maps is not None:
     heat = scale.heat(maps, found.scores.image[rows])
-    shown = shown._replace(heat=dict(zip(rows.tolist(), heat, strict=True)))
+    shown = shown._replace(
+      heat=dict(zip(rows.tolist(), heat, strict=True)),
+      weighted=scale.images is not None,
+    )
   if made is not None:
     made = dict(zip(rows.tolist(), made, strict=True))
     shown = shown._replace(reconstruction=made)
