@@ -46,6 +46,7 @@ CONFIGS = {
     "--config.data.n_train=48",
     "--config.data.n_test_good=8",
     "--config.data.n_test_defect=24",
+    "--config.data.n_anomalies=4",
     "--config.data.image_size=64",
     "--config.detector.trunk.width=4",
     "--config.train.steps=30",
