@@ -2,6 +2,7 @@
 """The command `jaxad`, also `python -m jaxad`.
 
     jaxad run --config differnet:folder --config.data.root=DIR
+    jaxad sweep --config ocgan:mnist --over data.subset=0..9 --seeds 3
     jaxad predict --run DIR --images PATH
     jaxad fields differnet:folder
 
@@ -14,16 +15,16 @@ import contextlib
 import datetime
 import errno
 import importlib
-import inspect
 import pathlib
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jaxad
 from jaxad import fields
 from jaxad.errors import InputError
+from jaxad.methods import described
 
 WIDTH = 80
 USAGE_ERROR, INTERRUPTED = 2, 130
@@ -250,13 +251,23 @@ jaxad methods lists the methods, and jaxad fields NAME what can be set.""",
     help="a run for each seed, and the mean of their figures",
   )
   args, rest = of_run.parse_known_args(argv)
-  from jaxad import config as configs
-  from jaxad import config_files
   from jaxad.seeds import parse_seeds
 
-  config = config_files.load(args.config)
+  config = configured(args.config, fields_given(rest))
+  if args.resume and args.workdir is None:
+    raise InputError("--resume needs the --workdir of the run to continue.")
+  seeds = parse_seeds(args.seeds) if args.seeds is not None else None
+  return config, args.workdir or _default_workdir(config), args.resume, seeds
+
+
+def fields_given(arguments: list[str]) -> list[tuple[str, str]]:
+  """`--config.GROUP.FIELD=VALUE` and `--config.GROUP.FIELD VALUE`, as pairs.
+
+  Raises:
+    InputError: an argument is neither.
+  """
   given = []
-  rest = iter(rest)
+  rest = iter(arguments)
   for token in rest:
     name, equals, value = token.partition("=")
     if not name.startswith("--config."):
@@ -266,30 +277,42 @@ jaxad methods lists the methods, and jaxad fields NAME what can be set.""",
       if value is None:
         raise InputError(f"{name}: needs a value, {name}=VALUE.")
     given.append((name.removeprefix("--config."), value))
+  return given
+
+
+def configured(text: str, given: Sequence[tuple[str, str]]):
+  """The configuration of `--config TEXT` with fields set.
+
+  Raises:
+    InputError: as `config_files.load` and `config.override`.
+  """
+  from jaxad import config as configs
+  from jaxad import config_files
+
+  config = config_files.load(text)
   # A rule takes away the number of another, and one's own comes after it.
   for name, value in sorted(given, key=lambda it: it[0] != "eval.threshold"):
     configs.override(config, name, value)
-  if args.resume and args.workdir is None:
-    raise InputError("--resume needs the --workdir of the run to continue.")
-  seeds = parse_seeds(args.seeds) if args.seeds is not None else None
-  return config, args.workdir or _default_workdir(config), args.resume, seeds
+  return config
 
 
-def _default_workdir(config):
-  parts = [config.method, config.data.name, config.data.subset]
+def dated_workdir(*parts: str | None) -> pathlib.Path:
+  """`runs/PART-...-TIME`, where no other folder was named."""
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
   return pathlib.Path("runs") / "-".join([*filter(None, parts), stamp])
 
 
+def _default_workdir(config):
+  return dated_workdir(config.method, config.data.name, config.data.subset)
+
+
 def methods(arguments: list[str]) -> Iterator[str]:
   """Lines with the name, the title and the paper of every method."""
-  parser("methods", _COMMANDS["methods"].capitalize()).parse_args(arguments)
-  for name, factory in jaxad.METHODS.items():
-    # A variant of another method says itself what it is.
-    variant = hasattr(factory, "func")
-    text = inspect.getdoc(factory if variant else inspect.getmodule(factory))
-    title, paper, *_ = text.split("\n\n")
-    yield from (name, _indented(title), _indented(paper))
+  parser("methods", _COMMANDS["methods"].capitalize() + ".").parse_args(
+    arguments
+  )
+  for name in jaxad.METHODS:
+    yield from (name, *map(_indented, described(name)))
 
 
 def list_fields(arguments: list[str]) -> Iterator[str]:
@@ -365,6 +388,7 @@ def _shown(value):
 
 _COMMANDS = {
   "run": "train, evaluate and report one configuration",
+  "sweep": "run a grid of configurations and seeds, and compare them",
   "predict": "score new images, rows or scenes with a finished run",
   "threshold": "show the threshold of a finished run, or set another",
   "export": "write a finished run as one file for another machine",

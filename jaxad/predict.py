@@ -277,7 +277,8 @@ def _row(run, path, state, image, one, found, limit):
     name = map_name(path)
     folder = found.path / MAPS
     tables.write_array(folder / f"{name}.npy", one.map)
-    overlay(folder / f"{name}.png", image, one.map, run.map_limits)
+    heat = run.scale.heat(one.map, one.score)
+    overlay(folder / f"{name}.png", image, heat)
     row["map"] = f"{MAPS}/{name}.npy"
   return row
 

@@ -17,7 +17,7 @@ import jaxad
 def provenance() -> dict:
   """What `results.json` says of its origin."""
   return {
-    "command": _command(),
+    "command": command(),
     "commit": _commit(),
     "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "device": device(),
@@ -26,7 +26,8 @@ def provenance() -> dict:
   }
 
 
-def _command():
+def command() -> str:
+  """As this process was given it, without where the package lies."""
   program, *arguments = sys.argv
   program = pathlib.Path(program)
   if program.parent == pathlib.Path(jaxad.__file__).parent:

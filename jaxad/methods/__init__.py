@@ -1,6 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+import inspect
+
 from jaxad.methods.adae import adae
 from jaxad.methods.advae import advae
 from jaxad.methods.alad import alad
@@ -95,3 +97,13 @@ METHODS = {
   "skip_ganomaly": skip_ganomaly,
   "vae": vae,
 }
+
+
+def described(name: str) -> tuple[str, str]:
+  """The title of a method, "NAME: what it does.", and its paper."""
+  factory = METHODS[name]
+  # A variant of another method says itself what it is.
+  variant = hasattr(factory, "func")
+  text = inspect.getdoc(factory if variant else inspect.getmodule(factory))
+  title, paper, *_ = text.split("\n\n")
+  return title, paper

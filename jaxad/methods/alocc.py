@@ -53,7 +53,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, ConvTranspose, same_padding
-from jaxad.layers.images import image_noise, standardize
+from jaxad.layers.images import image_noise, pictured, standardize
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import Game
@@ -311,7 +311,8 @@ def alocc(
       "plain": -of_x,
       "error": squares.mean((1, 2, 3)),
     }
-    return Scores(parts[score], squares.mean(-1), parts)
+    pixels, image = squares.mean(-1), pictured(refined, mean, std)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys

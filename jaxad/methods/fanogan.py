@@ -50,7 +50,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import critic_loss
 from jaxad.networks.dcgan import check_images
 from jaxad.networks.variables import apply_eval, apply_train, initialize
@@ -303,7 +303,8 @@ def fanogan(
       "z_distance": ((z - encode(x_hat, fresh[1])) ** 2).mean(1),
     }
     residual = jnp.abs(x - x_hat).mean(-1)
-    return Scores(image + kappa * feature, residual, parts)
+    total = image + kappa * feature
+    return Scores(total, residual, parts, reconstruction=pictured(x_hat))
 
   gan = Phase(
     "wgan",

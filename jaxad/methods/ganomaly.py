@@ -46,7 +46,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks.dcgan import (
   EPSILON,
@@ -275,7 +275,8 @@ def ganomaly(
       "l1": jnp.abs(z - z_hat).mean(-1),
       "reconstruction": jnp.abs(x - x_hat).mean((1, 2, 3)),
     }
-    return Scores(parts[score], jnp.abs(x - x_hat).mean(-1), parts)
+    pixels, image = jnp.abs(x - x_hat).mean(-1), pictured(x_hat, mean, std)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys
