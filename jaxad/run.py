@@ -27,7 +27,7 @@ from jaxad.evaluation.epochs import (
   by_test_auroc,
 )
 from jaxad.evaluation.evaluators import Evaluation
-from jaxad.evaluation.scoring import Scorer, official_scores
+from jaxad.evaluation.scoring import Scorer, milliseconds, official_scores
 from jaxad.evaluation.thresholds import expected_rejections, threshold
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
@@ -203,6 +203,12 @@ def _run(config, detector, folder, images):
       fingerprint=results["fingerprint"],
       maps=maps_of(images.normal.take(first)),
     )
+  embedded = lambda x: x if inputs is images else scorer.embed(state, x)
+  ms_per_image = milliseconds(
+    lambda shown: scorer.scores(state, embedded(shown)),
+    images.normal,
+    config.eval.batch_size,
+  )
   share = interval = None
   if images.held_out:
     share, interval = expected_rejections(normal_scores, found.threshold)
@@ -217,6 +223,7 @@ def _run(config, detector, folder, images):
     "threshold_rule": rule,
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds,
+    "ms_per_image": ms_per_image,
     "selection": config.eval.select,
     "matmul_precision": train.matmul_precision,
     "provenance": provenance(),

@@ -28,6 +28,7 @@ FIGURES = (
   "pixel_iou_at_half",
   "pixel_iou_max",
   "train_seconds",
+  "ms_per_image",
 )
 
 

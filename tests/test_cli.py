@@ -89,7 +89,7 @@ def test_the_command_as_it_was_given(monkeypatch):
     (package / "run.py", "python -m jaxad.run"),
   ):
     monkeypatch.setattr(sys, "argv", [str(program), "--config=a b"])
-    assert provenance._command() == f"{want} '--config=a b'"
+    assert provenance.command() == f"{want} '--config=a b'"
 
 
 def test_version_and_module():

@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 
 import jax
@@ -22,6 +23,9 @@ from jaxad.resize import resized
 
 # Steps of a search between two questions whether it is over.
 ASK_EVERY = 10
+
+# Batches by which the time of a score is taken; the same in every process.
+TIMED_BATCHES = 3
 
 
 class Scorer:
@@ -238,6 +242,30 @@ def _of_images(scores, examples):
   return found._replace(
     map=np.stack([resized(whole, size) for whole in stitched])
   )
+
+
+def milliseconds(
+  score: Callable[[Examples], Scores], examples: Examples, batch_size: int
+) -> float:
+  """Time of the score of one example, in full batches that lie in memory.
+
+  Programs are compiled before. Of a scene it is the time of all its pixels.
+
+  Args:
+    score: scores a split, without maps.
+    examples: at least one; taken several times over where they are few.
+    batch_size: examples scored at once.
+  """
+  n, count = len(examples.id), 1
+  if examples.pixels is None:
+    count = TIMED_BATCHES * batch_size
+    score(examples.take(np.arange(batch_size) % n))
+    examples = examples.take(np.arange(count) % n)
+  else:
+    score(examples)
+  began = time.perf_counter()
+  score(examples)
+  return 1000 * (time.perf_counter() - began) / count
 
 
 def official_scores(
