@@ -137,7 +137,7 @@ def main(
       print(line(row), flush=True)
     # After each workload: what was measured survives an interrupt.
     if args.json:
-      write_json(args.json, where, rows)
+      write_json(args.json, where, rows, workloads)
   if rates:
     print(
       f"\nmeasured: {rates.flops / 1e12:.1f} Tflop/s in a matrix product, "
@@ -533,13 +533,16 @@ def line(row: dict) -> str:
   return "  ".join(cells)
 
 
-def write_json(path: pathlib.Path, where: str, rows: list[dict]) -> None:
+def write_json(
+  path: pathlib.Path, where: str, rows: list[dict], workloads: Mapping[str, str]
+) -> None:
   """Writes all rows; what stood there before stays until they are.
 
   Args:
-    path: the file, {"command", "commit", "machine", "rows"}.
+    path: the file, {"command", "commit", "machine", "workloads", "rows"}.
     where: what `machine` says.
     rows: of the table.
+    workloads: one line on each, by name.
   """
   from jaxad import provenance
 
@@ -547,6 +550,7 @@ def write_json(path: pathlib.Path, where: str, rows: list[dict]) -> None:
     "command": provenance.command(),
     "commit": provenance.commit(),
     "machine": where,
+    "workloads": dict(workloads),
     "rows": rows,
   }
   temporary = path.with_name(f"{path.name}.{os.getpid()}")

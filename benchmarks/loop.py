@@ -241,7 +241,7 @@ def main():
       print(harness.line(dict(zip(rows[0], rows[0], strict=True))))
     print(harness.line(rows[-1]), flush=True)
     if args.json:
-      harness.write_json(args.json, where, rows)
+      harness.write_json(args.json, where, rows, WORKLOADS)
   print()
   for k, side in enumerate(SIDES):
     rows.append(measure_data(side, args.small))
@@ -249,7 +249,7 @@ def main():
       print(harness.line(dict(zip(rows[-1], rows[-1], strict=True))))
     print(harness.line(rows[-1]), flush=True)
     if args.json:
-      harness.write_json(args.json, where, rows)
+      harness.write_json(args.json, where, rows, WORKLOADS)
 
 
 if __name__ == "__main__":

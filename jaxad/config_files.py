@@ -68,6 +68,19 @@ def paper(text: str) -> Mapping[str, float]:
   return dict(getattr(_module(path), "PAPER", {}).get(preset, {}))
 
 
+def papers(name: str) -> Mapping[str, Mapping[str, float]]:
+  """All that the paper of a method states: {DATASET[/SUBSET]: figures}.
+
+  Args:
+    name: of a file in `configs/`, or its path.
+
+  Raises:
+    InputError: no such file, or an error in it.
+  """
+  path, _ = _parts(name)
+  return dict(getattr(_module(path), "PAPER", {}))
+
+
 def _parts(text):
   """The file and the preset of `NAME:PRESET`."""
   # A path may have a colon of its own.
