@@ -26,7 +26,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxad.errors import InputError
-from jaxad.report import reported, tables
+from jaxad.report import results_page, tables
+from jaxad.report.entries import Entry
 from jaxad.workdir import PATHS
 
 CHECKOUT = pathlib.Path(__file__).parents[1]
@@ -85,10 +86,14 @@ def _command(argv):
   if of_entry and args.add is None:
     raise InputError(f"--{next(iter(of_entry))}: it belongs to --add.")
   page = CHECKOUT / "docs" / "results.md"
+  if not page.is_file():
+    raise InputError(
+      f"{page} is missing; use python -m jaxad.results in a checkout of jaxad."
+    )
   if args.add is not None:
     print(add(args.add, CHECKOUT / "results", **of_entry))
     return
-  text = reported.page(CHECKOUT / "results")
+  text = results_page.page(CHECKOUT / "results")
   if args.write:
     with tables.replacing(page, "w", encoding="utf-8", newline="\n") as file:
       file.write(text)
@@ -106,9 +111,9 @@ def difference(found: str, expected: str) -> str | None:
   for kind, first, last, start, end in steps.get_opcodes():
     if kind == "equal":
       continue
-    said = found[first] if first < last else "missing"
-    wanted = expected[start] if start < end else "nothing"
-    return f"line {first + 1} is {said!r}, expected {wanted!r}"
+    said = repr(found[first]) if first < last else "missing"
+    wanted = repr(expected[start]) if start < end else "nothing"
+    return f"line {first + 1} is {said}, expected {wanted}"
   return None
 
 
@@ -139,7 +144,7 @@ def add(
   """
   files = _files(workdir)
   config = files["config.json"]
-  found = reported.Entry("", config, files["results.json"], None)
+  found = Entry("", config, files["results.json"], None)
   name = id or "-".join(
     part.replace("/", "-").replace(" ", "-")
     for part in (found.method, found.data, variant)

@@ -7,18 +7,16 @@ The same entries make the same text, to the byte.
 import collections
 import functools
 import json
-import math
 import pathlib
-import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from jaxad import config_files
 from jaxad.data import SCENES, TABLES
 from jaxad.data.one_class import SETS
 from jaxad.errors import InputError
 from jaxad.methods import METHODS
+from jaxad.report.entries import Entry, read
 
 # Ours counts as the paper's figure from this much below it on.
 CLOSE = 0.01
@@ -33,97 +31,6 @@ PROTOCOLS = {
   "contaminated_test": ", others among them",
 }
 _LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
-
-
-class Figure(NamedTuple):
-  """A number, and of several runs their mean, sample deviation and count."""
-
-  value: float
-  deviation: float | None = None
-  n: int = 1
-
-
-class Entry(NamedTuple):
-  """A reported run.
-
-  Attributes:
-    id: name of its folder.
-    config: its `config.json`.
-    results: its `results.json`, of several seeds that of the first.
-    seeds: its `seeds.json`, or None.
-  """
-
-  id: str
-  config: dict
-  results: dict
-  seeds: dict | None
-
-  @property
-  def method(self) -> str:
-    return self.config["method"]
-
-  @property
-  def data(self) -> str:
-    """ "mnist/8"; of a folder or a file of one's own its name."""
-    data = self.config["data"]
-    if data["name"] in ("folder", "table", "scene") and data["root"]:
-      return pathlib.PurePosixPath(data["root"]).stem
-    return "/".join(filter(None, (data["name"], data["subset"])))
-
-  @property
-  def commit(self) -> str:
-    """The first digits, with the mark of a checkout that was changed."""
-    commit = self.results["provenance"]["commit"] or "unknown"
-    number, plus, _ = commit.partition("+")
-    return number[:7] + plus
-
-  @property
-  def arguments(self) -> list[str]:
-    """Of its command line."""
-    return shlex.split(self.results["provenance"]["command"])
-
-  @property
-  def is_default(self) -> bool:
-    """Whether it is `jaxad run --config METHOD`, of some seeds."""
-    rest = [a for a in self.arguments if not a.startswith("--seeds")]
-    if self.seeds:  # "--seeds 0,1,2"
-      rest = [a for a in rest if not a[:1].isdigit()]
-    return rest == ["jaxad", "run", "--config", self.method]
-
-  def figure(self, name: str) -> Figure | None:
-    """A figure of `results.json` by its name, None where there is none."""
-    if self.seeds and name in self.seeds:
-      found, n = self.seeds[name], len(self.seeds["seeds"])
-      # The file has the deviation of the population.
-      factor = math.sqrt(n / (n - 1)) if n > 1 else 0.0
-      return Figure(found["mean"], found["std"] * factor, n)
-    value = self.results.get(name)
-    return None if value is None else Figure(value)
-
-
-def read(folder: pathlib.Path) -> list[Entry]:
-  """The entries of a folder, by their names.
-
-  Raises:
-    InputError: one is no entry.
-  """
-  entries = []
-  for path in sorted(folder.glob("*/config.json")):
-    files = [path, *(path.with_name(f"{n}.json") for n in ("results", "seeds"))]
-    try:
-      config, results, seeds = (
-        json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        for file in files
-      )
-      entry = Entry(path.parent.name, config, results, seeds)
-      entry.data, entry.commit, entry.arguments  # noqa: B018
-      entries.append(entry)
-    except (ValueError, LookupError, TypeError) as error:
-      raise InputError(
-        f"results/{path.parent.name}: no entry as python -m jaxad.results "
-        f"--add makes it ({type(error).__name__}: {error})."
-      ) from error
-  return entries
 
 
 def page(folder: pathlib.Path) -> str:
@@ -145,13 +52,13 @@ def values(folder: pathlib.Path) -> dict:
   """What the template names: texts, and tables as lists of rows of texts."""
   entries = read(folder)
   marks = _marks(entries)
-  shown = functools.partial(_shown, marks)
+  shown = functools.partial(text_of, marks)
   default = [e for e in entries if e.is_default]
   rest = [e for e in entries if not e.is_default]
   problems = folder / "problems.md"
   conditions, speed = benchmarks(folder / "benchmarks")
   return {
-    "origin": origin([e for e in entries if not _transcribed(e)]),
+    "origin": origin([e for e in entries if not e.transcribed]),
     "marks": marks,
     "choice": choice(default, shown),
     "papers": papers(entries, shown),
@@ -173,25 +80,21 @@ def table(rows: Sequence[Sequence[str]]) -> str:
   return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _transcribed(entry):
-  return entry.results.get("transcribed", False)
-
-
 def _marks(entries):
   """{commit: letter} of the figures whose runs are gone."""
-  commits = sorted({e.commit for e in entries if _transcribed(e)})
+  commits = sorted({e.commit for e in entries if e.transcribed})
   return dict(zip(commits, _LETTERS, strict=False))
 
 
-def _shown(marks, entry, name):
-  """The text of a figure, "-" where there is none."""
+def text_of(marks: dict[str, str], entry: Entry, name: str) -> str:
+  """The text of a figure, "-" where there is none; {commit: mark}."""
   figure = entry.figure(name)
   if figure is None:
     return "-"
   text = f"{figure.value:.3f}"
   if figure.deviation is not None:
     text += f"±{figure.deviation:.3f} ({figure.n})"
-  return text + (marks[entry.commit] if _transcribed(entry) else "")
+  return text + (marks[entry.commit] if entry.transcribed else "")
 
 
 def origin(entries: Iterable[Entry]) -> list[str]:
@@ -347,17 +250,17 @@ def _place(entry):
 def _means(rows, columns):
   """A line for each set of which a method was run for all ten classes."""
   lines = []
-  for name in sorted({name for (name, _), _, _ in rows}):
+  for name in sorted({name for (name, _), *_ in rows}):
     line = [f"{name}, mean"]
     for column in columns:
-      entries = [
-        cells[column]
-        for ((found, _), *_), cells in rows.items()
-        if found == name and column in cells
+      figures = [
+        cells[column].figure("image_auroc")
+        for ((found, _), _, variant), cells in rows.items()
+        if found == name and not variant and column in cells
       ]
-      values = [entry.figure("image_auroc").value for entry in entries]
-      whole = len(values) == len(SETS[name].classes)
-      line.append(f"{sum(values) / len(values):.3f}" if whole else "-")
+      whole = len(figures) == len(SETS[name].classes) and all(figures)
+      mean = whole and sum(figure.value for figure in figures) / len(figures)
+      line.append(f"{mean:.3f}" if whole else "-")
     if set(line[1:]) != {"-"}:
       lines.append(line)
   return lines
