@@ -9,7 +9,7 @@ import functools
 import json
 import pathlib
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jaxad import config_files
 from jaxad.data import SCENES, TABLES
@@ -58,8 +58,7 @@ def values(folder: pathlib.Path) -> dict:
   problems = folder / "problems.md"
   conditions, speed = benchmarks(folder / "benchmarks")
   return {
-    "origin": origin([e for e in entries if not e.transcribed]),
-    "marks": marks,
+    "origin": origin([e for e in entries if not e.transcribed], marks),
     "choice": choice(default, shown),
     "papers": papers(entries, shown),
     "not_run": not_run(entries),
@@ -97,8 +96,8 @@ def text_of(marks: dict[str, str], entry: Entry, name: str) -> str:
   return text + (marks[entry.commit] if entry.transcribed else "")
 
 
-def origin(entries: Iterable[Entry]) -> list[str]:
-  """Sentences on all that the runs were measured with."""
+def origin(entries: Iterable[Entry], marks: Mapping[str, str]) -> list[str]:
+  """Lines on what the runs were measured with, and what the marks mean."""
   found = collections.defaultdict(set)
   for entry in entries:
     said = entry.results["provenance"]
@@ -106,13 +105,25 @@ def origin(entries: Iterable[Entry]) -> list[str]:
     found["day"].add(said["date"][:10])
     found["version"] |= {f"{k} {v}" for k, v in said["versions"].items()}
     found["machine"].add(f"{said['cpu']} ({said['device']})")
-  if not found:
-    return []
-  together = {name: ", ".join(sorted(texts)) for name, texts in found.items()}
-  return [
-    f"Runs of {together['day']}: commit {together['commit']}; "
-    f"{together['version']}; {together['machine']}."
-  ]
+  lines = []
+  if found:
+    of = {name: ", ".join(sorted(texts)) for name, texts in found.items()}
+    lines.append(
+      f"Runs of {of['day']}: commit {of['commit']}; {of['version']}; "
+      f"{of['machine']}."
+    )
+  if marks:
+    lines.append(
+      "A letter marks an earlier commit, whose draws of orders, splits and "
+      "images were others, and whose folder was not kept: "
+      + ", ".join(f"{letter} {commit}" for commit, letter in marks.items())
+      + "."
+    )
+  return [_wrapped(line) for line in lines]
+
+
+def _wrapped(text):
+  return textwrap.fill(text, 120, break_on_hyphens=False)
 
 
 def labels(entry: Entry) -> str:
@@ -189,7 +200,7 @@ def not_run(entries: Iterable[Entry]) -> str:
       name, value = missing[preset]
       unit = " (pixels)" if name.startswith("pixel") else ""
       said.append(f"`{method}` {preset} {value:.3f}{unit}")
-  return textwrap.fill("; ".join(said) + ".", 120, break_on_hyphens=False)
+  return _wrapped("; ".join(said) + ".")
 
 
 def _text(entry):
