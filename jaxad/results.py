@@ -36,6 +36,8 @@ SETTINGS = ("reduced", "paper")
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 # On Unix and on Windows; "$DATA/mnist" and "km/h" are none.
 _ABSOLUTE = re.compile(r"(?:^|[\s'\"=:,])(?:/(?=\w)|~/|[A-Za-z]:\\)")
+# Other spellings of a command.
+_PROGRAMS = {"jaxad": ["jaxad"], "jaxad.run": ["jaxad", "run"]}
 _PLAIN = re.compile(r"[\w$./:=,+@%-]+")
 
 
@@ -253,8 +255,9 @@ def cleaned(value: Any, places: Mapping[str, str], field: str = "") -> Any:
 def _cleaned_command(command, places):
   """`jaxad run ...`, without the folder of the run, to be pasted."""
   tokens = shlex.split(command)
-  if tokens[:3] == ["python", "-m", "jaxad.run"]:
-    tokens[:3] = ["jaxad", "run"]
+  for module, program in _PROGRAMS.items():
+    if tokens[:3] == ["python", "-m", module]:
+      tokens[:3] = program
   kept, rest = [], iter(tokens)
   for token in rest:
     name, equals, value = token.partition("=")

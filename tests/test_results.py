@@ -7,10 +7,13 @@ import pathlib
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from jaxad import cli, config_files, results
+from jaxad.data.examples import Examples, Pixels
 from jaxad.errors import InputError
+from jaxad.evaluation import scoring
 from jaxad.report import results_page
 from jaxad.report.entries import Entry, read
 from jaxad.report.tables import write_json
@@ -132,6 +135,15 @@ def test_an_added_run_has_no_place_of_this_machine(
   assert not list((checkout / "results").glob(".*"))
 
 
+@pytest.mark.parametrize(
+  "program", ["jaxad run", "python -m jaxad.run", "python -m jaxad run"]
+)
+def test_every_spelling_of_a_command_is_one(program):
+  said = {"command": f"{program} --config rx '--config.x=a b' --workdir=/tmp/x"}
+  (command,) = results.cleaned(said, {}).values()
+  assert command == "jaxad run --config rx '--config.x=a b'"
+
+
 def test_of_seeds_the_first_run_and_the_summary_are_added(checkout, finished):
   for seed in (2, 10):
     shutil.copytree(finished, finished.parent / "seeds" / f"seed-{seed}")
@@ -210,6 +222,42 @@ def test_absolute_paths_are_found(text, absolute):
 def test_options_of_an_entry_need_an_entry(capsys):
   assert results.main(["--check", "--note", "x"]) == 2
   assert "--note: it belongs to --add" in capsys.readouterr().err
+
+
+# Time of a score.
+
+
+def test_the_time_of_a_score_is_of_full_batches_after_a_first_one(monkeypatch):
+  n, batch = 5, 4
+  label = np.zeros(n, np.int32)
+  names = tuple(map(str, range(n)))
+  examples = Examples(np.arange(n), label, names, ("good",) * n, None)
+  now, seen = 0.0, []
+
+  def score(some):
+    nonlocal now
+    now += 10 if not seen else 0.024  # the first compiles
+    seen.append(some.x.tolist())
+
+  monkeypatch.setattr(scoring.time, "perf_counter", lambda: now)
+  found = scoring.milliseconds(score, examples, batch)
+  assert seen == [[0, 1, 2, 3], [k % n for k in range(12)]]
+  assert found == pytest.approx(24 / 12)
+
+
+def test_the_time_of_a_scene_is_of_all_its_pixels(monkeypatch):
+  pixels = Pixels("scene", np.arange(4), np.zeros((2, 2, 3), np.uint8))
+  examples = Examples(
+    np.zeros((1, 2, 2, 8), np.float32),
+    np.zeros(4, np.int32),
+    tuple("abcd"),
+    ("good",) * 4,
+    None,
+    pixels=pixels,
+  )
+  times = iter([1.0, 1.5])
+  monkeypatch.setattr(scoring.time, "perf_counter", lambda: next(times))
+  assert scoring.milliseconds(lambda some: None, examples, 8) == 500
 
 
 # Tables.
