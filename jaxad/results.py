@@ -28,7 +28,6 @@ from typing import Any
 from jaxad.errors import InputError
 from jaxad.report import results_page, tables
 from jaxad.report.entries import Entry
-from jaxad.workdir import PATHS
 
 CHECKOUT = pathlib.Path(__file__).parents[1]
 SETTINGS = ("reduced", "paper")
@@ -36,6 +35,8 @@ SETTINGS = ("reduced", "paper")
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 # On Unix and on Windows; "$DATA/mnist" and "km/h" are none.
 _ABSOLUTE = re.compile(r"(?:^|[\s'\"=:,])(?:/(?=\w)|~/|[A-Za-z]:\\)")
+# Fields that hold a path, and what stands for their folder.
+_PATHS = {"root": "DATA", "outlier_root": "DATA", "weights": "WEIGHTS"}
 # Other spellings of a command.
 _PROGRAMS = {"jaxad": ["jaxad"], "jaxad.run": ["jaxad", "run"]}
 _PLAIN = re.compile(r"[\w$./:=,+@%-]+")
@@ -206,17 +207,16 @@ def _files(workdir):
 def _places(config):
   """{path as the run had it: the same below $DATA or $WEIGHTS}."""
   places = {}
-  for field in PATHS:
-    node = {"config": config}
-    for part in field.split("."):
-      node = node.get(part) if isinstance(node, Mapping) else None
-    if not isinstance(node, str):
-      continue
-    weights = field.endswith("weights")
-    if weights and not pathlib.Path(node).suffix:
-      continue  # "imagenet", "random"
-    variable = "WEIGHTS" if weights else "DATA"
-    places[node] = _place(pathlib.Path(node), variable)
+  for name, value in config.items():
+    if isinstance(value, Mapping):
+      places |= _places(value)
+    # Weights may be "imagenet" or "random" as well.
+    elif (
+      name in _PATHS
+      and isinstance(value, str)
+      and (name != "weights" or pathlib.Path(value).suffix)
+    ):
+      places[value] = _place(pathlib.Path(value), _PATHS[name])
   return places
 
 
