@@ -8,6 +8,7 @@ the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs. In a batch of the
 size that the run has, they give its bits. `jaxad.load_scorer` reads it.
 """
 
+import argparse
 import functools
 import importlib.metadata
 import json
@@ -34,14 +35,15 @@ def main(argv: list[str] | None = None) -> int:
   return cli.guarded(_command, argv)
 
 
-def _command(argv):
+def parser() -> argparse.ArgumentParser:
+  """Of the command line."""
   from jaxad import cli  # imports this module in turn
 
-  parser = cli.parser_of_run(
+  known = cli.parser_of_run(
     "export",
     "Write a trained run as one file, for jaxad.load_scorer.",
   )
-  parser.add_argument(
+  known.add_argument(
     "--output",
     required=True,
     type=pathlib.Path,
@@ -49,13 +51,17 @@ def _command(argv):
     help="what to write; one that exists is replaced only if it is a scorer of "
     "the same run",
   )
-  parser.add_argument(
+  known.add_argument(
     "--format",
     choices=("scorer", "saved_model"),
     default="scorer",
     help="a file for jaxad.load_scorer, or a folder for TensorFlow",
   )
-  args = parser.parse_args(argv)
+  return known
+
+
+def _command(argv):
+  args = parser().parse_args(argv)
   run = trained.load(args.run)
   if args.format == "scorer":
     export(run, args.output)

@@ -8,6 +8,7 @@ It comes from the scores of normal images that the run kept. What was written of
 the run before, `results.json` and `scores.csv`, stays as it is.
 """
 
+import argparse
 import pathlib
 import sys
 
@@ -26,24 +27,29 @@ def main(argv: list[str] | None = None) -> int:
   return cli.guarded(_command, argv)
 
 
-def _command(argv):
+def parser() -> argparse.ArgumentParser:
+  """Of the command line."""
   from jaxad import cli  # imports this module in turn
 
-  parser = cli.parser_of_run(
+  known = cli.parser_of_run(
     "threshold",
     "Show the threshold of a trained run, or set another one.",
   )
-  parser.add_argument(
+  known.add_argument(
     "--rule",
     choices=DEFAULTS,
-    help="the rule by which to set another, see docs/runs.md",
+    help="the rule by which to set another, see docs/thresholds.md",
   )
-  parser.add_argument(
+  known.add_argument(
     "--value",
     metavar="NUMBER",
     help="of the rule; left out, its default",
   )
-  args = parser.parse_args(argv)
+  return known
+
+
+def _command(argv):
+  args = parser().parse_args(argv)
   if args.rule is not None:
     value = args.value
     if value is not None:
