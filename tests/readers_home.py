@@ -5,6 +5,8 @@
     new/000.png, ...                         more of them: good ones, then bad
     pumps.csv, today.csv                     rows of measurements
     airport.mat, later.mat                   hyperspectral scenes
+
+Good images of new/ come first.
 """
 
 import csv
@@ -16,7 +18,7 @@ from scipy import io as of_matlab
 
 from jaxad import data
 
-# Good images in new/, which come first.
+# Good images in new/.
 N_NEW_GOOD = 6
 
 

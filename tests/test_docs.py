@@ -8,9 +8,10 @@ How a block of a page is fenced says what becomes of it:
                  language it is written into that file instead
     ```sh        parsed alone: it wants a GPU, a published data set or hours
 
-Commands are looked for in all blocks. A page is followed in a folder that has
-what `readers_home` puts there; one that uses runs/parts without making it
-begins where docs/first_hour.md has trained.
+So is a command that names /path/to/... or $DATA. Commands are looked for in all
+blocks. A page is followed in a folder that has what `readers_home` puts there;
+one that uses runs/parts without making it begins where docs/first_hour.md has
+trained.
 """
 
 import csv
@@ -87,22 +88,42 @@ def prose(page):
 # Commands.
 
 
+def logical_lines(text):
+  """Lines, those that end with a backslash or within quotes with the next."""
+  line = ""
+  for part in text.splitlines(keepends=True):
+    line += part
+    if not line.endswith("\\\n") and line.count('"') % 2 == 0:
+      yield line
+      line = ""
+  if line:
+    yield line
+
+
 def commands(block):
-  """The words of each command of ours in a block, variables filled in."""
-  known = {"DATA": "data"}
-  for line in block.text.replace("\\\n", " ").splitlines():
-    for part in re.split(r"\s(?:&&|\||&)(?:\s|$)", line.strip()):
-      part = string.Template(part).safe_substitute(known)
+  """The words of each command of ours in a block, variables filled in.
+
+  Of the values in a loop the first is taken.
+  """
+  known = {"DATA": "data", "WEIGHTS": "weights"}
+  filled = lambda text: string.Template(text).safe_substitute(known)
+  for line in logical_lines(block.text):
+    line = line.replace("\\\n", " ").replace("\n", " ").strip()
+    loop = re.fullmatch(r"for (\w+) in (\S+).*; do", line)
+    if loop:
+      known[loop[1]] = filled(loop[2])
+      continue
+    for part in re.split(r"\s(?:&&|\||&)(?:\s|$)", line):
       try:
-        words = shlex.split(part, comments=True)
-      except ValueError:
+        words = shlex.split(filled(part), comments=True)
+      except ValueError:  # no command
         continue
-      while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+      while words and re.match(r"[A-Z_]+=", words[0]):
         name, _, value = words.pop(0).partition("=")
         known[name] = value
       if words[:2] == ["python", "-m"] and words[2].startswith("jaxad"):
         yield ["jaxad", *words[2].split(".")[1:], *words[3:]]
-      elif words and words[0] in ("jaxad", "python"):
+      elif len(words) > 1 and words[0] in ("jaxad", "python"):
         yield words
 
 
@@ -171,9 +192,9 @@ def test_every_field_that_is_named_exists(page):
     assert name in every_field(), name
     if value:
       value = value.rstrip(".,;:)")
-      assert any(
-        _takes(name, value, kind) for kind in every_field()[name]
-      ), f"{name}={value}"
+      assert any(_takes(name, value, kind) for kind in every_field()[name]), (
+        f"{name}={value}"
+      )
 
 
 def _takes(name, value, kind):
@@ -253,14 +274,15 @@ def test_every_public_name_is_on_the_page_of_the_api():
 BY_CI = {"README.md": 2}
 
 FOLLOWER = """
-import json, subprocess, sys
+import json, pathlib, subprocess, sys
 
 names = {"__name__": "__main__"}
 sys.path.insert(0, "")
 for language, title, text in json.load(open(sys.argv[1])):
   if title:
-    with open(title, "w") as file:
-      file.write(text)
+    path = pathlib.Path(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
   elif language == "bash":
     subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=True)
   else:
@@ -271,7 +293,15 @@ for language, title, text in json.load(open(sys.argv[1])):
 def followed(page):
   """The blocks of a page that are run, in order."""
   kept = [b for b in fenced(page) if b.language in ("bash", "python")]
-  return kept[BY_CI.get(page, 0) :]
+  todo = []
+  for block in kept[BY_CI.get(page, 0) :]:
+    if block.language == "bash":
+      lines = logical_lines(block.text)
+      rest = (x for x in lines if not re.search(r"/path/to/|\$DATA", x))
+      block = block._replace(text="".join(rest))
+    if block.text.strip():
+      todo.append(block)
+  return todo
 
 
 @pytest.fixture(scope="session")
