@@ -19,7 +19,6 @@ from jaxad import cli, data, run, trained
 from jaxad import config as configs
 from jaxad.errors import InputError
 
-ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {
   "data.image_size": 32,
   "data.holdout": 0.3,
