@@ -26,7 +26,6 @@ import shlex
 import shutil
 import string
 import subprocess
-import sys
 import typing
 import venv
 
@@ -398,19 +397,3 @@ def check_first_hour(home, said):
 
 CHECKS = {"docs/first_hour.md": check_first_hour}
 
-
-# The site.
-
-
-@pytest.mark.whole
-def test_the_site_is_built_without_a_warning(tmp_path):
-  pytest.importorskip("mkdocs", reason="of the extra docs")
-  done = subprocess.run(
-    [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr
-  api = (tmp_path / "api/index.html").read_text()
-  assert all(f'id="jaxad.{name}"' in api for name in ("fit", "load"))
