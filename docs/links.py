@@ -1,8 +1,8 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """A hook of mkdocs: links from pages to files of the repository.
 
-In a checkout they lead from docs/ to the file. The site has no such files: there
-they lead to those of `repo_url`, or stay as words where mkdocs.yml has none.
+In a checkout they lead from docs/ to the file. The site has no such files:
+there they lead to those of `repo_url`, or are words where mkdocs.yml has none.
 """
 
 import pathlib
