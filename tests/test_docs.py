@@ -8,10 +8,10 @@ How a block of a page is fenced says what becomes of it:
                  language it is written into that file instead
     ```sh        parsed alone: it wants a GPU, a published data set or hours
 
-So is a command that names /path/to/... or $DATA. Commands are looked for in all
-blocks. A page is followed in a folder that has what `readers_home` puts there;
-one that uses runs/parts without making it begins where docs/first_hour.md has
-trained.
+So is a command, or a whole block of Python, that names /path/to/... or $DATA.
+Commands are looked for in all blocks. A page is followed in a folder that has
+what `readers_home` puts there; one that uses runs/parts without making it
+begins where docs/first_hour.md has trained.
 """
 
 import csv
@@ -293,15 +293,16 @@ for language, title, text in json.load(open(sys.argv[1])):
 
 def followed(page):
   """The blocks of a page that are run, in order."""
+  wanting = re.compile(r"/path/to/|\$DATA")
   kept = [b for b in fenced(page) if b.language in ("bash", "python")]
   todo = []
   for block in kept[BY_CI.get(page, 0) :]:
+    parts = [block.text]
     if block.language == "bash":
-      lines = logical_lines(block.text)
-      rest = (x for x in lines if not re.search(r"/path/to/|\$DATA", x))
-      block = block._replace(text="".join(rest))
-    if block.text.strip():
-      todo.append(block)
+      parts = logical_lines(block.text)
+    text = "".join(part for part in parts if not wanting.search(part))
+    if text.strip():
+      todo.append(block._replace(text=text))
   return todo
 
 
