@@ -63,8 +63,7 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
-@flax.struct.dataclass
-class State:
+class State(flax.struct.PyTreeNode):
   """All that a checkpoint holds; a pytree.
 
   Attributes:
@@ -223,14 +222,18 @@ class Search(NamedTuple):
   def run(self, state: State, x, found) -> Any:
     """All steps, in one program."""
     if self.still is None:
-      step = lambda _, found: self.step(state, x, found)
-      return jax.lax.fori_loop(0, self.n, step, found)
+      return jax.lax.fori_loop(
+        0, self.n, lambda _, found: self.step(state, x, found), found
+      )
 
     def goes_on(at):
       k, found = at
       return (k < self.n) & ~self.still(found).all()
 
-    step = lambda at: (at[0] + 1, self.step(state, x, at[1]))
+    def step(at):
+      k, found = at
+      return k + 1, self.step(state, x, found)
+
     return jax.lax.while_loop(goes_on, step, (0, found))[1]
 
   def score(self, state: State, x, keys) -> Scores:

@@ -122,10 +122,10 @@ class ImageScorer(abc.ABC):
       raise InputError("with_maps: rows have none.")
     if self._of_scenes:
       batch_size = 1  # each may have a size of its own
-    seen = collections.deque()
+    seen: collections.deque[_Seen] = collections.deque()
     views = self._views(images, ids, seen)
     batches = _batches(views, self._rounded(batch_size))
-    rows = collections.deque()
+    rows: collections.deque[dict] = collections.deque()
     for scores, n in self._scored(batches, with_maps):
       if not with_maps:
         scores["map"] = None
