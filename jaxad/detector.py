@@ -135,7 +135,7 @@ class Stream(NamedTuple):
 
   rows: str = "normal"
   share: Fraction = Fraction(1)
-  count: int | None = None
+  count: int | None = None  # type: ignore[assignment]  # of a tuple a method
   name: str = "x"
   order: str = "epochs"
   required: bool = True
@@ -189,6 +189,7 @@ class Phase(NamedTuple):
 
   def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
     """One training step: splits the key, draws, steps and counts."""
+    assert self.step is not None
     key, draw_key = jax.random.split(state.key)
     draws = self.draw(draw_key, batch) if self.draw else None
     state = state.replace(key=key, step=state.step + 1)

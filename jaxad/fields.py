@@ -186,7 +186,7 @@ def expectation(kind: Any) -> str:
   else:
     names = {int: "a whole number", float: "a number", bool: "True or False"}
     names |= {str: "text"}
-    text = names.get(kind) or getattr(kind, "__name__", "anything")
+    text = names.get(kind) or str(getattr(kind, "__name__", "anything"))
   return text
 
 

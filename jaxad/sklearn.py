@@ -182,7 +182,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     check_is_fitted(self, "offset_")
     x = self._checked(X, self.image_shape_, reset=False)
     x = _seen(x, self.image_shape_, self.scaler_)
-    return -np.float64(self._trained.scores(x))
+    return -self._trained.scores(x).astype(np.float64)
 
   def decision_function(self, X) -> np.ndarray:
     """float64 [n], `score_samples(X) - offset_`; anomalous rows are below 0."""

@@ -25,9 +25,9 @@ from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Phase, Plan, Scores, State, Stream
 from jaxad.errors import InputError
-from jaxad.event_files import EventFiles
 from jaxad.evaluation import epochs
 from jaxad.evaluation.scoring import Scorer
+from jaxad.event_files import EventFiles
 from jaxad.feed import as_dataset
 from jaxad.seeding import generator
 
