@@ -64,6 +64,17 @@ def detector_of_parts() -> jaxad.Detector:
   )
 
 
+def mistakes() -> None:
+  """Where mypy finds nothing, an ignored error is one."""
+  jaxad.ganomaly(width="wide")  # type: ignore[arg-type]
+  jaxad.ganomaly(depth=3)  # type: ignore[call-arg]
+  jaxad.Trunk(name="resnet19")  # type: ignore[arg-type]
+  data.load("digits", protocol="all")  # type: ignore[arg-type]
+  jaxad.load("runs/parts").scores  # type: ignore[attr-defined]
+  jaxad.load_scorer(3)  # type: ignore[arg-type]
+  AnomalyDetector(epochs="many")  # type: ignore[arg-type]
+
+
 def outliers(rows: np.ndarray) -> np.ndarray:
   try:
     return AnomalyDetector("alad", epochs=100).fit(rows).predict(rows)
