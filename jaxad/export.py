@@ -8,7 +8,6 @@ the score (StableHLO by `jax.export`) for CPUs, CUDA and TPUs. In a batch of the
 size that the run has, they give its bits. `jaxad.load_scorer` reads it.
 """
 
-import argparse
 import functools
 import importlib.metadata
 import json
@@ -48,15 +47,14 @@ def main(argv: list[str] | None = None) -> int:
   return cli.guarded(_command, argv)
 
 
-def parser() -> argparse.ArgumentParser:
-  """Of the command line."""
+def _command(argv):
   from jaxad import cli  # imports this module in turn
 
-  known = cli.parser_of_run(
+  parser = cli.parser_of_run(
     "export",
     "Write a trained run as one file, for jaxad.load_scorer.",
   )
-  known.add_argument(
+  parser.add_argument(
     "--output",
     required=True,
     type=pathlib.Path,
@@ -64,17 +62,13 @@ def parser() -> argparse.ArgumentParser:
     help="what to write; one that exists is replaced only if it is a scorer of "
     "the same run",
   )
-  known.add_argument(
+  parser.add_argument(
     "--format",
     choices=("scorer", "saved_model"),
     default="scorer",
     help="a file for jaxad.load_scorer, or a folder for TensorFlow",
   )
-  return known
-
-
-def _command(argv):
-  args = parser().parse_args(argv)
+  args = parser.parse_args(argv)
   run = trained.load(args.run)
   if args.format == "scorer":
     export(run, args.output)

@@ -12,7 +12,6 @@ goes on where it was when it is given again. The exit code is 1 where an image
 could not be read; its row says why.
 """
 
-import argparse
 import collections
 import pathlib
 import sys
@@ -65,10 +64,9 @@ def main(argv: list[str] | None = None) -> int:
   return code or (SOME_UNREADABLE if unreadable else 0)
 
 
-def parser() -> argparse.ArgumentParser:
-  """Of the command line."""
-  known = cli.parser_of_run("predict", "Score new images with a trained run.")
-  known.add_argument(
+def _command(argv):
+  parser = cli.parser_of_run("predict", "Score new images with a trained run.")
+  parser.add_argument(
     "--images",
     "--table",
     "--scene",
@@ -80,30 +78,26 @@ def parser() -> argparse.ArgumentParser:
     "table, another table with its columns, and for one on a scene another "
     "scene with its bands",
   )
-  known.add_argument(
+  parser.add_argument(
     "--output",
     type=pathlib.Path,
     help="folder for the results (default: predictions, in that of the run)",
   )
-  known.add_argument(
+  parser.add_argument(
     "--threshold",
     metavar="RULE|VALUE",
     help="another threshold than the run's: a number, or "
     f"{', '.join(DEFAULTS)}, also as quantile=0.99",
   )
-  known.add_argument(
+  parser.add_argument(
     "--maps",
     action="store_true",
     help="also write heat maps, of each image's own size",
   )
-  known.add_argument(
+  parser.add_argument(
     "--batch-size", type=int, help="images scored at once (default: the run's)"
   )
-  return known
-
-
-def _command(argv):
-  args = parser().parse_args(argv)
+  args = parser.parse_args(argv)
   run = trained.load(args.run)
   output = args.output or args.run / "predictions"
   limit = _threshold(run, args.threshold)

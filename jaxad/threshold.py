@@ -8,7 +8,6 @@ It comes from the scores of normal images that the run kept. What was written of
 the run before, `results.json` and `scores.csv`, stays as it is.
 """
 
-import argparse
 import pathlib
 import sys
 
@@ -27,29 +26,24 @@ def main(argv: list[str] | None = None) -> int:
   return cli.guarded(_command, argv)
 
 
-def parser() -> argparse.ArgumentParser:
-  """Of the command line."""
+def _command(argv):
   from jaxad import cli  # imports this module in turn
 
-  known = cli.parser_of_run(
+  parser = cli.parser_of_run(
     "threshold",
     "Show the threshold of a trained run, or set another one.",
   )
-  known.add_argument(
+  parser.add_argument(
     "--rule",
     choices=DEFAULTS,
     help="the rule by which to set another, see docs/thresholds.md",
   )
-  known.add_argument(
+  parser.add_argument(
     "--value",
     metavar="NUMBER",
     help="of the rule; left out, its default",
   )
-  return known
-
-
-def _command(argv):
-  args = parser().parse_args(argv)
+  args = parser.parse_args(argv)
   if args.rule is not None:
     value = args.value
     if value is not None:

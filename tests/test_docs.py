@@ -14,6 +14,7 @@ what `readers_home` puts there; one that uses runs/parts without making it
 begins where docs/first_hour.md has trained.
 """
 
+import argparse
 import csv
 import functools
 import html
@@ -34,7 +35,7 @@ import readers_home
 from PIL import Image
 
 import jaxad
-from jaxad import cache, cli, fields
+from jaxad import cli, fields
 from jaxad import config as configs
 
 ROOT = pathlib.Path(jaxad.__file__).parents[1]
@@ -128,26 +129,49 @@ def commands(block):
         yield words
 
 
-def parse(command, words):
-  """What the command does with its arguments before it does anything."""
-  if command == "run":
-    cli.parse(words)
-  elif command == "fields":
-    assert list(cli.list_fields(words))
-  elif command == "methods":
-    assert list(cli.methods(words))
-  elif command == "cache":
-    assert words in ([], *(["--clear", p] for p in (*cache.PARTS, "all")))
-  else:
-    assert command == "--version" or hasattr(
-      importlib.import_module(f"jaxad.{command}"), "parser"
-    ), command
-    if command != "--version":
-      importlib.import_module(f"jaxad.{command}").parser().parse_args(words)
+class Parsed(Exception):
+  """Raised where a command has read its arguments and would begin."""
+
+
+@pytest.fixture
+def parse(monkeypatch):
+  """Has a command read its arguments; what it refuses raises."""
+
+  def stop(*_):
+    raise Parsed
+
+  def read(command, words):
+    if command == "run":
+      cli.parse(words)
+      return
+    if command in ("methods", "fields", "cache"):
+      assert list(cli._LISTS[command](words))
+      return
+    with monkeypatch.context() as patch, pytest.raises(Parsed):
+      if command == "sweep":
+        # It reads fields of configurations as well.
+        patch.setattr("jaxad.sweep._sweep", stop)
+      else:
+        patch.setattr(argparse.ArgumentParser, "error", _refused)
+        parse_args = argparse.ArgumentParser.parse_args
+
+        def then_stop(*args):
+          parse_args(*args)
+          stop()
+
+        patch.setattr(argparse.ArgumentParser, "parse_args", then_stop)
+      assert not importlib.import_module(f"jaxad.{command}").main(words)
+
+  return read
+
+
+def _refused(parser, message):
+  raise AssertionError(f"{parser.prog}: {message}")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_parses(page, tmp_path, monkeypatch):
+def test_every_command_parses(page, parse, tmp_path, monkeypatch):
+  monkeypatch.setenv("JAXAD_CACHE", str(tmp_path))
   monkeypatch.chdir(ROOT)
   for block in blocks(page):
     if block.language == "python":
