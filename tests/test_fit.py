@@ -66,16 +66,16 @@ def toy(noise=0.1, nan_at=None):
   """
 
   def init(key, batch, plan=None):
-    # No array twice: the loop donates the buffers.
-    zeros = lambda: jnp.zeros(batch["x"].shape[-1], jnp.float32)
-    both = lambda: {"first": zeros(), "second": zeros()}
+    # One array for all of them: the loop donates buffers of its own.
+    zeros = jnp.zeros(batch["x"].shape[-1], jnp.float32)
+    both = {"first": zeros, "second": zeros}
     return State.new(
       key,
-      both(),
+      both,
       {},
-      both(),
+      both,
       plan,
-      mean=zeros(),
+      mean=zeros,
       energy=jnp.zeros((), jnp.float32),
     )
 
