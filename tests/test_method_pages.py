@@ -168,3 +168,20 @@ def test_every_field_that_a_page_names_exists(method):
 def test_links_lead_to_what_there_is(page):
   for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text_of(page)):
     assert link.startswith("https://") or (PAGES / link).exists(), link
+
+
+def test_the_table_of_the_readme_lists_every_method():
+  text = section((ROOT / "README.md").read_text(), "Methods")
+  (head, *rows), *_ = tables(text)
+  assert head == ["method", "paper", "`--config`", "learns from"]
+  listed = []
+  for linked, _, names, learns in rows:
+    page = re.search(r"\]\(docs/methods/(\w+)\.md\)", linked)[1]
+    for method in re.findall(r"`(\w+)`", names):
+      listed.append(method)
+      assert page == page_of(method)
+      box = box_of(method)
+      labels = "" if box["labels"] == "none" else box["labels"]
+      labels = labels.replace("a few", "a few labels").replace(",", "")
+      assert learns == ", ".join(filter(None, [box["data"], labels]))
+  assert sorted(listed) == sorted(jaxad.METHODS)
