@@ -29,6 +29,7 @@ from jaxad.evaluation.epochs import (
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer, milliseconds, official_scores
 from jaxad.evaluation.thresholds import expected_rejections, threshold
+from jaxad.event_files import EventFiles
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report.pictures import SHEET_IMAGES, write_pictures
@@ -249,7 +250,10 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
     print(f"resumed at step {int(state.step)}", file=sys.stderr)
 
   test = inputs.data.test
-  log = callbacks.Log(workdir / "metrics.jsonl", config.train.log_every)
+  events = None
+  if config.train.tensorboard:
+    events = EventFiles(workdir / "tensorboard")
+  log = callbacks.Log(workdir / "metrics.jsonl", config.train.log_every, events)
   every = config.train.checkpoint_every or max(1, plan.steps // 5)
   saving = callbacks.Saving(checkpoints, every, seconds_before)
   beside = [log, callbacks.ProgressBar()]

@@ -60,11 +60,11 @@ class Scorer:
       `Scores` of NumPy arrays; `image` is [N] float32. Those of pixels are in
       it, and in the `parts`, what the map and its terms have there.
     """
-    of_pixels = examples.pixels is not None
-    program = self._program(with_maps or of_pixels)
+    pixels = examples.pixels
+    program = self._program(with_maps or pixels is not None)
     scores = self._finished(self._over_batches(program, state, examples))
-    if of_pixels:
-      return _of_pixels(scores, examples.pixels.rows)
+    if pixels is not None:
+      return _of_pixels(scores, pixels.rows)
     scores = _without_maps(scores, keep=with_maps)
     return scores if examples.tiles is None else _of_images(scores, examples)
 
@@ -98,7 +98,8 @@ class Scorer:
     if views is None:
       x = self._over_batches(self._embedding(False), state, examples)
       return dataclasses.replace(examples, x=x)
-    passes, found = [], 0
+    passes: list[np.ndarray] = []
+    found = 0
     while found < views:
       fn, number = self._embedding(True), len(passes) + 1
       passes.append(self._over_batches(fn, state, examples, number))
@@ -191,7 +192,7 @@ class Scorer:
     key = jax.random.fold_in(self.key, number)
     pixels = examples.pixels
     ids = examples.id if pixels is None else (pixels.name,)
-    names = np.uint32([checksum(name) for name in ids])
+    names = np.array([checksum(name) for name in ids], np.uint32)
     if examples.tiles is not None:
       names = np.repeat(names, np.diff(examples.tiles.cuts))
     columns = distributed.local_columns(self._batch_size)
@@ -280,6 +281,7 @@ def official_scores(
     [N] float32, in the order of the split.
   """
   order = np.argsort(examples.label, kind="stable")
+  assert detector.official is not None
   score = _official(detector.official.score)
   parts = []
   for k in range(0, len(order), batch_size):

@@ -1,6 +1,10 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+from collections.abc import Callable
+from typing import Any
+
+from jaxad.detector import Detector
 from jaxad.methods.adae import adae
 from jaxad.methods.advae import advae
 from jaxad.methods.alad import alad
@@ -31,7 +35,7 @@ from jaxad.networks.pyramid import Trunk
 _NO_TRUNK = {"trunk": Trunk(weights="random", train_norms=False)}
 
 # Methods that take rows of tables too, with the keywords that suit those.
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
   # Columns of mean 0 leave the range of a sigmoid.
   "advae": {"output": "linear"},
   # The code's rate for tables is 1e-5, of ten thousands of steps.
@@ -62,9 +66,9 @@ ROWS = {
 }
 
 # Those that take hyperspectral scenes, likewise.
-SCENES = {"hadgan": {}, "rx": {}}
+SCENES: dict[str, dict[str, Any]] = {"hadgan": {}, "rx": {}}
 
-METHODS = {
+METHODS: dict[str, Callable[..., Detector]] = {
   "adae": adae,
   "advae": advae,
   "alad": alad,
