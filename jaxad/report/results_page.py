@@ -139,8 +139,7 @@ def choice(entries: Iterable[Entry], shown) -> str:
   rows = []
   for entry in entries:
     seconds, time = entry.figure("train_seconds"), entry.figure("ms_per_image")
-    if embed := entry.results.get("embed_seconds"):
-      seconds = seconds._replace(value=seconds.value + embed)
+    embed = entry.results.get("embed_seconds") or 0.0
     rows.append(
       [
         entry.data,
@@ -148,7 +147,7 @@ def choice(entries: Iterable[Entry], shown) -> str:
         f"`{entry.method}`",
         shown(entry, "image_auroc"),
         shown(entry, "pixel_auroc"),
-        "-" if seconds is None else f"{seconds.value:.1f}",
+        "-" if seconds is None else f"{seconds.value + embed:.1f}",
         "-" if time is None else f"{time.value:.2g}",
       ]
     )
