@@ -299,6 +299,20 @@ def test_methods_that_need_labels_say_so():
   assert results_page.labels(hidden) == "none, outliers among them"
 
 
+def test_default_runs_have_a_row_by_data_with_all_their_training():
+  figures = {"image_auroc": 0.5, "train_seconds": 1.5, "ms_per_image": 2.345}
+  found = [
+    entry("a", "knn", embed_seconds=10.0, **figures),
+    entry("b", "dra", n_train_anomalies=10),
+    entry("c", "vae", embed_seconds=None, **figures),
+  ]
+  assert results_page.choice(found, shown).splitlines()[2:] == [
+    "| digits/0 | none | `vae` | 0.500 | - | 1.5 | 2.3 |",
+    "| textures | none | `knn` | 0.500 | - | 11.5 | 2.3 |",
+    "| textures | 10 defects | `dra` | - | - | - | - |",
+  ]
+
+
 def test_classes_are_set_against_methods():
   found = [
     entry(f"vae-{k}", f"vae:mnist/{k}", image_auroc=k / 10) for k in range(10)
