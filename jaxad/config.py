@@ -53,6 +53,7 @@ class Train(NamedTuple):
     steps_per_dispatch: updates in one call of the compiled function; None is 1
       on a CPU, 16 on accelerators.
     log_every: steps between two lines of the log.
+    tensorboard: also write the log for TensorBoard, a package of its own.
     checkpoint_every: steps between two checkpoints; None makes five in a run.
     matmul_precision: of float32 products: "default" is the fastest that the
       device has, "highest" is float32 itself. On a CPU they are one.
@@ -65,6 +66,7 @@ class Train(NamedTuple):
   cached_views: CountOrZero = 0
   steps_per_dispatch: Count | None = None
   log_every: Steps = 10
+  tensorboard: bool = False
   checkpoint_every: Steps | None = None
   matmul_precision: Literal["default", "high", "highest"] = "default"
 
@@ -148,7 +150,11 @@ def described(what, default=None) -> dict:
 def schema(method: str) -> dict:
   """All fields of a configuration: {name: `Field`, or for a group a dict}."""
   return {
-    "method": Field(Literal[tuple(METHODS)], method, "said by the file."),
+    "method": Field(
+      Literal[tuple(METHODS)],
+      method,
+      "which method; said by the name or file of the configuration.",
+    ),
     "seed": Field(Seed, 0, "of the run: parameters, order, what is drawn."),
     "data": {
       "name": Field(str, "textures", fields.meanings(data.load)["name"]),

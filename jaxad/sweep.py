@@ -8,7 +8,6 @@ Each run is `python -m jaxad.run` in a process of its own: one that fails stops
 no other. `sweep.csv`, `sweep.md` and `sweep.html` are written after each.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -92,27 +91,26 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parsed(argv):
-  parser = argparse.ArgumentParser(
-    prog="jaxad sweep",
-    description="Run a grid of configurations under several seeds, and compare "
-    "them with each other and with the papers.",
-    epilog="Any field is set for all runs by --config.GROUP.FIELD=VALUE; jaxad "
-    "fields METHOD lists them. docs/sweeps.md says more.",
-    allow_abbrev=False,
+  parser = cli.parser(
+    "sweep",
+    "Run a grid of configurations, and compare them with the papers.",
+    usage="""\
+jaxad sweep --config NAME[,NAME...] [--over FIELD=VALUE,...] [--seeds N]
+                   [--jobs N] [--workdir DIR] [--resume]
+                   [--config.GROUP.FIELD=VALUE ...]""",
   )
   parser.add_argument(
     "--config",
     required=True,
-    metavar="NAME[:DATASET[/SUBSET]][,NAME...]",
-    help="the methods, each as in jaxad run",
+    metavar="NAME,...",
+    help="the methods, each with its data as in jaxad run",
   )
   parser.add_argument(
     "--over",
     action="append",
     default=[],
     metavar="FIELD=VALUE,...",
-    help="a field and the values it takes in turn; 0..9 is 0,1,...,9. May be "
-    "given several times",
+    help="a field and its values, 0..9 for ten; may be given several times",
   )
   parser.add_argument(
     "--seeds",
