@@ -26,7 +26,7 @@ from jaxad.provenance import command
 from jaxad.report.sweeps import Row, write_sweep
 from jaxad.report.tables import write_json
 from jaxad.seeds import FIGURES, aggregate, summarize
-from jaxad.workdir import LOCK, PATHS, Workdir, config_of
+from jaxad.workdir import FREE, LOCK, Workdir, config_of
 
 SOME_FAILED = 1
 
@@ -219,7 +219,7 @@ def _taken(workdir, resume, described):
     )
   if resume:
     theirs = json.loads(path.read_text())
-    where = [f"--{field}" for field in PATHS]
+    where = [f"--{field}" for field in FREE]
     if found := grid.difference(theirs, described, where):
       raise InputError(
         f"--resume: {workdir} is another sweep: {found}; give the same grid, "
