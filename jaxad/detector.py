@@ -282,8 +282,9 @@ class Detector(NamedTuple):
     finish: `Scores -> Scores` of one example, on the host in NumPy, after
       `score`; for what does not belong into a compiled program. Else None.
     official: how the authors test, if otherwise; else None.
-    relative_maps: whether each map has a scale of its own, 0 to 1 in normal
-      images too; they are then shown weighted by the score of their image.
+    relative_maps: whether a map says where in its image alone, as gradients of
+      the score do: those of normal images have bright spots too, so that maps
+      are shown weighted by the score of their image.
   """
 
   init: Callable[..., State]

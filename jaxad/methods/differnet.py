@@ -320,7 +320,9 @@ def differnet(
     return training_features(state, x, each(keys))
 
   phase = Phase("flow", step, draw)
-  return Detector(init, (phase,), score_fn, localize, embed=embed)
+  return Detector(
+    init, (phase,), score_fn, localize, embed=embed, relative_maps=True
+  )
 
 
 def _views(y):
