@@ -9,8 +9,9 @@ trains on nine of the ten embedded `digits` and finds the tenth.
         --config.data.root=/path/to/mnist
 
 is the official setting: 32 px, 15 epochs, the class of the preset anomalous.
-Add `--config.eval.protocol=official` for the authors' figures beside the honest
-ones. A folder of images of one's own: `--config ganomaly:folder`.
+Add `--config.eval.protocol=official` for the figures of the authors' test code
+beside those of new images. A folder of images of one's own: `--config
+ganomaly:folder`.
 """
 
 from jaxad import config as configs

@@ -14,7 +14,7 @@ width. The size of the official code is `--config.data.image_size=61
 --config.train.batch_size=512`, the paper's protocol 1
 `--config.data.protocol=one_vs_rest_80_20`.
 
-The weight of the reconstruction is that of the official code, 500 / 2 in our
+The weight of the reconstruction is that of the official code, 500 / 2 in these
 units, not the paper's 10: of the two it reconstructs held-out images of the
 class better (mean squared error 0.037 and 0.059 for MNIST's digit 8 after 12
 epochs), and that error is what the authors choose a model by.

@@ -135,14 +135,14 @@ def check_size(config) -> None:
   if config.data.name in data.TABLES:
     if config.method not in ROWS:
       raise InputError(
-        f"config.data.name={config.data.name}: rows of a table, and "
-        f"{config.method} takes images; of rows learn {', '.join(ROWS)}."
+        f"config.data.name={config.data.name}: {config.method} does not take "
+        f"the rows of a table; expected one of {', '.join(ROWS)}."
       )
     return
   if config.data.name in data.SCENES and config.method not in SCENES:
     raise InputError(
-      f"config.data.name={config.data.name}: spectra of a scene, from which "
-      f"learn {', '.join(SCENES)}, and not {config.method}."
+      f"config.data.name={config.data.name}: {config.method} does not take "
+      f"the spectra of a scene; expected one of {', '.join(SCENES)}."
     )
   if config.data.name in data.SCENES:
     return

@@ -2,8 +2,8 @@
 """The command `jaxad`, also `python -m jaxad`.
 
     jaxad run --config differnet:folder --config.data.root=DIR
-    jaxad predict --run DIR --images PATH
     jaxad sweep --config ocgan:mnist --over data.subset=0..9 --seeds 3
+    jaxad predict --run DIR --images PATH
     jaxad fields differnet:folder
 
 A command is a module of its own, or one of the lists at the end of this file,
@@ -308,7 +308,9 @@ def _default_workdir(config):
 
 def methods(arguments: list[str]) -> Iterator[str]:
   """Lines with the name, the title and the paper of every method."""
-  parser("methods", _COMMANDS["methods"].capitalize()).parse_args(arguments)
+  parser("methods", _COMMANDS["methods"].capitalize() + ".").parse_args(
+    arguments
+  )
   for name in jaxad.METHODS:
     yield from (name, *map(_indented, described(name)))
 
@@ -386,8 +388,8 @@ def _shown(value):
 
 _COMMANDS = {
   "run": "train, evaluate and report one configuration",
+  "sweep": "run a grid of configurations and seeds, and compare them",
   "predict": "score new images, rows or scenes with a finished run",
-  "sweep": "run a grid of configurations and compare them",
   "threshold": "show the threshold of a finished run, or set another",
   "export": "write a finished run as one file for another machine",
   "methods": "list the methods and their papers",

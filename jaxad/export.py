@@ -134,7 +134,7 @@ def _check_replaceable(run, path):
     same = False
   if not same:
     raise InputError(
-      f"--output {path}: it exists, and is no scorer of {run.path}; choose "
+      f"--output {path}: it exists, and is not a scorer of {run.path}; choose "
       "another name, or remove it."
     )
 

@@ -171,7 +171,7 @@ class Preprocess:
       return to_levels(x, (0, 1))
     if x.dtype.kind not in "uif" or not np.isfinite(x).all():
       raise InputError(
-        f"an image of {x.dtype} with values that are no finite numbers."
+        f"an image of {x.dtype} with values that are not finite numbers."
       )
     in_unit_range = x.dtype.kind == "f" and 0 <= x.min() and x.max() <= 1
     if in_unit_range and not self._levels_of_floats():

@@ -181,7 +181,9 @@ class _Program:
     )
     calls = re.findall(r"custom_call\b\s*@?([^\s(]*)", found.mlir_module())
     if not set(calls) <= CUSTOM_CALLS:
-      raise InputError(f"{self._path}: it calls what no scorer does.")
+      raise InputError(
+        f"{self._path}: it calls functions that a scorer never calls."
+      )
     return found
 
 
@@ -214,7 +216,7 @@ def read_scorer(blob: bytes, path) -> tuple[dict, dict[str, np.ndarray]]:
     whole = strings[DIGEST] == digest(blob)
   except (ValueError, LookupError, TypeError, RecursionError) as error:
     raise InputError(
-      f"{path}: no scorer, or a damaged one; take a whole copy, or export it "
+      f"{path}: not a scorer, or damaged; take a whole copy, or export it "
       "again."
     ) from error
   if format_ != FORMAT:

@@ -93,11 +93,14 @@ def main(argv: list[str] | None = None) -> int:
 def _parsed(argv):
   parser = cli.parser(
     "sweep",
-    "Run a grid of configurations, and compare them with the papers.",
-    usage="""\
-jaxad sweep --config NAME[,NAME...] [--over FIELD=VALUE,...] [--seeds N]
-                   [--jobs N] [--workdir DIR] [--resume]
-                   [--config.GROUP.FIELD=VALUE ...]""",
+    "Run a grid of configurations under several seeds, and compare them with"
+    "\neach other and with the papers.",
+    epilog="""\
+example:
+  jaxad sweep --config ocgan:mnist,vae:mnist --over data.subset=0..9 --seeds 3
+
+--config.GROUP.FIELD=VALUE sets a field of all runs; jaxad fields NAME lists
+them.""",
   )
   parser.add_argument(
     "--config",

@@ -142,7 +142,9 @@ class Workdir:
     ):
       return
     if path.exists() and not path.is_dir():
-      raise InputError(f"--workdir {path} is no folder; choose another name.")
+      raise InputError(
+        f"--workdir {path} is not a folder; choose another name."
+      )
     if path.exists():
       raise InputError(
         f"--workdir {path} is not empty; continue its run with --resume, or "

@@ -22,7 +22,7 @@ def idx(path: pathlib.Path, rank: int) -> np.ndarray:
   magic, header = 0x800 + rank, 4 + 4 * rank
   if len(content) < header or int.from_bytes(content[:4], "big") != magic:
     raise InputError(
-      f"{path} is no idx file of {rank} axes: it starts with "
+      f"{path} is not an idx file of {rank} axes: it starts with "
       f"{content[:4].hex() or 'nothing'}, expected {magic:08x}; get it again"
     )
   axes = [int(n) for n in np.frombuffer(content, ">u4", rank, 4)]
@@ -63,7 +63,7 @@ def pickled(path: pathlib.Path, length: int) -> tuple[np.ndarray, np.ndarray]:
       batch = _Unpickler(file, encoding="latin1").load()
     except Exception as error:  # Broken pickles raise nearly anything.
       raise InputError(
-        f"{path} is no batch of CIFAR-10 ({reason(error)}); get it again"
+        f"{path} is not a batch of CIFAR-10 ({reason(error)}); get it again"
       ) from None
   if not isinstance(batch, dict):
     batch = {}

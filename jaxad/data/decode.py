@@ -76,7 +76,7 @@ def decode(source: Source) -> np.ndarray:
       return np.asarray(image.convert("RGB"))
     values = np.asarray(image)
   if values.dtype.kind == "f" and not np.isfinite(values).all():
-    raise InputError(f"{_where(source)}pixels that are no finite numbers")
+    raise InputError(f"{_where(source)}pixels that are not finite numbers")
   return values
 
 

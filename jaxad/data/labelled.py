@@ -185,7 +185,7 @@ def _batches(paths, reader, shape, classes):
 
 def _npz(path, shape, classes):
   if not zipfile.is_zipfile(path):
-    raise InputError(f"{path} is no .npz file, or a broken one; get it again")
+    raise InputError(f"{path} is not an .npz file, or damaged; get it again")
   try:
     with np.load(path) as archive:
       for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
@@ -238,7 +238,7 @@ def _folders(root, shape, classes):
       number = class_number(parent.name, classes)
       if number is None:
         raise InputError(
-          f"{parent} is no class; expected folders {', '.join(classes)}"
+          f"{parent} is not a class; expected folders {', '.join(classes)}"
         )
       found = folder.images(parent)
       paths += found

@@ -45,7 +45,7 @@ def read(
       f"{path}: cannot be read ({error.strerror}); mend it"
     ) from error
   if "\0" in text:
-    raise InputError(f"{path}: no plain text; save it as UTF-8")
+    raise InputError(f"{path}: not plain text; save it as UTF-8")
   if path.suffix.lower() in _JSON:
     lines = _json_lines(path, text)
   else:

@@ -160,8 +160,8 @@ class Rule:
     for name in known:
       if name not in kinds:
         raise InputError(
-          f"known_class={self.known_class!r}: {name!r} is no kind of anomaly "
-          f"of this set; expected {', '.join(kinds)}",
+          f"known_class={self.known_class!r}: {name!r} is not a kind of "
+          f"anomaly of this set; expected {', '.join(kinds)}",
           "known_class",
         )
     if set(known) == set(kinds):

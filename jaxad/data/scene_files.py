@@ -116,7 +116,7 @@ def _arrays(path):
       f"{path}: cannot be read ({error.strerror or error}); mend it"
     ) from error
   except _BROKEN as error:
-    raise InputError(f"{path}: no file of arrays ({error})") from error
+    raise InputError(f"{path}: not a file of arrays ({error})") from error
   return {
     name: value
     for name, value in found.items()
@@ -271,7 +271,7 @@ def _fields(header):
       f"{header}: cannot be read ({error.strerror or error}); mend it"
     ) from error
   if not text.lstrip("\ufeff").startswith("ENVI"):
-    raise InputError(f"{header}: no ENVI header, whose first line is ENVI")
+    raise InputError(f"{header}: not an ENVI header, whose first line is ENVI")
   pairs = re.findall(r"^([^=\n;]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", text, re.M)
   return {name.strip().lower(): value.strip() for name, value in pairs}
 

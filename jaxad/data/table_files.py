@@ -75,7 +75,7 @@ def _csv(path):
     text = path.read_bytes().decode("utf-8-sig")
   except UnicodeDecodeError as error:
     raise InputError(
-      f"{path}: no UTF-8 ({error.reason}, byte {error.start}); save it as such"
+      f"{path}: not UTF-8 ({error.reason}, byte {error.start}); save it so"
     ) from error
   first = text.partition("\n")[0]
   # A German Excel writes semicolons.
@@ -145,7 +145,7 @@ def _mat(path):
       f"{path}: a MATLAB file of version 7.3; save it with -v7, or as .npz"
     ) from error
   except ValueError as error:
-    raise InputError(f"{path}: no MATLAB file ({error})") from error
+    raise InputError(f"{path}: not a MATLAB file ({error})") from error
   return _of_arrays(path, arrays)
 
 
@@ -154,7 +154,7 @@ def _npz(path):
     with np.load(path, allow_pickle=False) as file:
       arrays = {k: file[k] for k in (ROWS, LABELS) if k in file}
   except (ValueError, KeyError, TypeError) as error:
-    raise InputError(f"{path}: no archive of arrays ({error})") from error
+    raise InputError(f"{path}: not an archive of arrays ({error})") from error
   return _of_arrays(path, arrays)
 
 
@@ -188,7 +188,7 @@ def _parquet(path):
   try:
     table = parquet.read_table(path)
   except ArrowException as error:
-    raise InputError(f"{path}: no Parquet file ({error})") from error
+    raise InputError(f"{path}: not a Parquet file ({error})") from error
   columns = {}
   for name, values in zip(table.column_names, table.columns, strict=True):
     values = values.to_pylist()
