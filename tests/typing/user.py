@@ -70,7 +70,7 @@ def mistakes() -> None:
   jaxad.ganomaly(depth=3)  # type: ignore[call-arg]
   jaxad.Trunk(name="resnet19")  # type: ignore[arg-type]
   data.load("digits", protocol="all")  # type: ignore[arg-type]
-  jaxad.load("runs/parts").scores  # type: ignore[attr-defined]
+  print(jaxad.load("runs/parts").scores)  # type: ignore[attr-defined]
   jaxad.load_scorer(3)  # type: ignore[arg-type]
   AnomalyDetector(epochs="many")  # type: ignore[arg-type]
 
