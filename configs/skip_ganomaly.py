@@ -18,6 +18,11 @@ honest ones. A folder of images of one's own: `--config skip_ganomaly:folder`.
 
 from jaxad import config as configs
 
+# Table 1.
+PAPER = {
+  "cifar10/automobile": {"image_auroc": 0.953},
+}
+
 
 def get_config(preset=None):
   config = configs.base("skip_ganomaly", preset, default="digits/0")

@@ -247,13 +247,21 @@ def announce(
     f"anomalous test {noun}",
     f"writing to {workdir}",
   ]
-  if noun == "images" and (frozen := _frozen_at_random(config, detector)):
-    lines.append(
-      "NOTE: the frozen trunk has random weights, which detects far less than "
-      f"a pretrained one; remedy: {_remedy(*frozen)}, or the path of a weights "
-      "file."
-    )
+  if noun == "images":
+    lines += random_trunk(config, detector)
   print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def random_trunk(config, detector: Detector) -> list[str]:
+  """A note where a frozen trunk has learnt nothing, and what helps."""
+  frozen = _frozen_at_random(config, detector)
+  if frozen is None:
+    return []
+  return [
+    "NOTE: the frozen trunk has random weights, which detects far less than "
+    f"a pretrained one; remedy: {_remedy(*frozen)}, or the path of a weights "
+    "file."
+  ]
 
 
 def _frozen_at_random(config, detector):

@@ -106,12 +106,15 @@ class Scores(NamedTuple):
     parts: named [B] float32 terms of the score, for the curious.
     maps: named [B, H, W] float32 terms of the map, likewise; before
       `Detector.finish` also what that needs, [B, ...].
+    reconstruction: [B, H, W, C] uint8, the images that the method would make
+      of these, where it makes any; else None.
   """
 
   image: jax.Array
   map: jax.Array | None = None
   parts: dict[str, jax.Array] = {}
   maps: dict[str, jax.Array] = {}
+  reconstruction: jax.Array | None = None
 
 
 class Stream(NamedTuple):
@@ -279,6 +282,8 @@ class Detector(NamedTuple):
     finish: `Scores -> Scores` of one example, on the host in NumPy, after
       `score`; for what does not belong into a compiled program. Else None.
     official: how the authors test, if otherwise; else None.
+    relative_maps: whether each map has a scale of its own, 0 to 1 in normal
+      images too; they are then shown weighted by the score of their image.
   """
 
   init: Callable[..., State]
@@ -289,3 +294,4 @@ class Detector(NamedTuple):
   embed: Callable[[State, jax.Array, jax.Array, bool], jax.Array] | None = None
   finish: Callable[[Scores], Scores] | None = None
   official: Official | None = None
+  relative_maps: bool = False

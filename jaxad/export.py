@@ -52,21 +52,20 @@ def _command(argv):
 
   parser = cli.parser_of_run(
     "export",
-    "Write a trained run as one file, for jaxad.load_scorer.",
+    "Write a finished run as one file that scores with jax and NumPy alone.",
   )
   parser.add_argument(
     "--output",
     required=True,
     type=pathlib.Path,
     metavar="FILE",
-    help="what to write; one that exists is replaced only if it is a scorer of "
-    "the same run",
+    help="what to write; replaced only if it is a scorer of the same run",
   )
   parser.add_argument(
     "--format",
     choices=("scorer", "saved_model"),
     default="scorer",
-    help="a file for jaxad.load_scorer, or a folder for TensorFlow",
+    help="for jaxad.load_scorer (the default), or a folder for TensorFlow",
   )
   args = parser.parse_args(argv)
   run = trained.load(args.run)

@@ -17,6 +17,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxad import distributed
@@ -261,8 +262,9 @@ def fit(
   mesh = distributed.data_mesh()
   feed = Feed(as_dataset(data), mesh, on_device)
   # A copy: updates donate its buffers, and a state may hold one array twice.
+  # Of several devices may_alias=False of device_put is not true of the first.
   whole = distributed.replicated(mesh)
-  state = jax.device_put(state, whole, may_alias=False)
+  state = jax.device_put(jax.tree.map(jnp.copy, state), whole)
   moment = Moment(detector, plan, state, int(state.step), 0, 0)
   try:
     for callback in callbacks:

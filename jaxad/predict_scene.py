@@ -70,7 +70,8 @@ def predict_scene(
     write_summary(output, digest, threshold, {})
     (output / MAPS).mkdir(exist_ok=True)
     tables.write_array(summary["map"], one.map)
-    overlay(summary["picture"], scenes.picture(scene), one.map, run.map_limits)
+    heat = run.scale.heat(one.map, one.score)
+    overlay(summary["picture"], scenes.picture(scene), heat)
     write_summary(output, digest, threshold, summary)
   return {**summary, "output": str(output)}
 

@@ -27,14 +27,16 @@ from jaxad.evaluation.epochs import (
   by_test_auroc,
 )
 from jaxad.evaluation.evaluators import Evaluation
-from jaxad.evaluation.scoring import Scorer, official_scores
+from jaxad.evaluation.scoring import Scorer, milliseconds, official_scores
 from jaxad.evaluation.thresholds import expected_rejections, threshold
 from jaxad.event_files import EventFiles
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
-from jaxad.report.pictures import SHEET_IMAGES, write_pictures
+from jaxad.report import heat, notes
+from jaxad.report.page import write_page, write_seeds_page
+from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
 from jaxad.report.tables import results_table, write_json
-from jaxad.seeds import shared_compilations, summarize
+from jaxad.seeds import seeds_table, shared_compilations, summarize
 from jaxad.workdir import Workdir, config_of
 
 
@@ -118,7 +120,10 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
       results.append(
         finished.get(seed) or run(config, folder, seed in finished, images)
       )
-  return summarize(workdir, results, seeds)
+  summary = summarize(workdir, results, seeds)
+  write_seeds_page(workdir, config, summary, results)
+  print(seeds_table(summary))
+  return summary
 
 
 def _run(config, detector, folder, images):
@@ -183,11 +188,20 @@ def _run(config, detector, folder, images):
   if official is not None:
     results |= official.figures(last, workdir)
   noun = images.normal.noun
-  maps_of = lambda shown: scorer.scores(state, shown, with_maps=True).map
+  look = lambda shown: scorer.scores(
+    state, shown, with_maps=True, with_reconstructions=True
+  )
   if (config.eval.maps == "none" and noun == "images") or noun == "rows":
-    maps_of = lambda _: None
-  write_pictures(workdir, found, maps_of)
+    look = None
   first = np.arange(len(normal_scores))[:SHEET_IMAGES]
+  maps = look and look(images.normal.take(first)).map
+  scale = heat.scale_of(
+    maps, normal_scores, detector.relative_maps, scene=noun == "pixels"
+  )
+  # Maps that cost much more than scores are not made twice.
+  known = scores.map is not None and detector.localize is not None
+  shown = shown_of(found, scale, None if known else look)
+  write_pictures(workdir, found, shown)
   source = f"{'held-out' if images.held_out else 'training'} {noun}"
   # A threshold that was set since stays when a finished run is resumed.
   if not (workdir / trained.DESCRIPTION).exists():
@@ -202,8 +216,14 @@ def _run(config, detector, folder, images):
       source=source,
       key=score_key,
       fingerprint=results["fingerprint"],
-      maps=maps_of(images.normal.take(first)),
+      scale=scale,
     )
+  embedded = lambda x: x if inputs is images else scorer.embed(state, x)
+  ms_per_image = milliseconds(
+    lambda shown: scorer.scores(state, embedded(shown)),
+    images.normal,
+    config.eval.batch_size,
+  )
   share = interval = None
   if images.held_out:
     share, interval = expected_rejections(normal_scores, found.threshold)
@@ -218,6 +238,7 @@ def _run(config, detector, folder, images):
     "threshold_rule": rule,
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds,
+    "ms_per_image": ms_per_image,
     "selection": config.eval.select,
     "matmul_precision": train.matmul_precision,
     "provenance": provenance(),
@@ -225,11 +246,19 @@ def _run(config, detector, folder, images):
   write_json(workdir / "results.json", results)
   print(results_table(results))
   mixture = images.data.transductive
-  print(MIXTURE_THRESHOLD if mixture else _rejections(results))
-  for field, text in (("select", BEST_ON_TEST), ("protocol", OFFICIAL)):
-    if config.eval[field] in ("best_on_test", "official"):
-      print(text)
-  print(f"everything is in {workdir}")
+  warned = [*notes.of_threshold(results, mixture), *notes.of_choices(config)]
+  print(*filter(None, [notes.rejections(results), *warned]), sep="\n")
+  write_page(
+    workdir,
+    config=config,
+    images=images,
+    found=found,
+    normal_scores=normal_scores,
+    shown=shown,
+    results=results,
+    warned=[*checks.random_trunk(config, detector), *warned],
+  )
+  print(f"everything is in {workdir}, the page to open is report.html")
   return results
 
 
@@ -303,50 +332,6 @@ def _remains(checkpoints):
   return (
     f"The checkpoint of step {step} is kept; start again in another --workdir."
   )
-
-
-def _rejections(results):
-  """What the threshold will cost, for the screen."""
-  share = results["expected_false_positive_rate"]
-  if share is None:
-    return TRAINING_THRESHOLD
-  low, high = results["expected_false_positive_interval"]
-  n = results["n_threshold"]
-  text = (
-    f"Of 100 good parts about {100 * share:.0f} will be rejected (95 % "
-    f"interval {100 * low:.1f} to {100 * high:.1f}, from {n} held out)."
-  )
-  return text if n >= FEW_HELD_OUT else f"{text}\n{UNCERTAIN}"
-
-
-# One in twenty, the rate that a threshold aims at, is a part of one image.
-FEW_HELD_OUT = 20
-
-UNCERTAIN = (
-  f"NOTE: with fewer than {FEW_HELD_OUT} held out that rate is uncertain; more "
-  "normal examples or a higher --config.data.holdout narrow it."
-)
-
-TRAINING_THRESHOLD = (
-  "NOTE: the threshold comes from what was trained on, so how many good parts "
-  "it rejects is not known; hold some out with --config.data.holdout."
-)
-
-MIXTURE_THRESHOLD = (
-  "NOTE: the threshold comes from what was trained on and is tested, outliers "
-  "and all, so how many good parts it rejects is not known."
-)
-
-BEST_ON_TEST = (
-  "WARNING: best_on_test chose the epoch by its AUROC on the test set; the "
-  "figures above are optimistic and not comparable with honest ones."
-)
-
-OFFICIAL = (
-  "NOTE: the official figures depend on how the test is cut into batches, and "
-  "take the best epoch by its AUROC on the test set, as the authors' code "
-  "does; all others do not, and are what to expect of new images."
-)
 
 
 if __name__ == "__main__":

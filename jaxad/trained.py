@@ -36,7 +36,7 @@ from jaxad.evaluation.scoring import Scorer
 from jaxad.image_scorer import ImageScorer
 from jaxad.plan import Plan
 from jaxad.preprocess import Preprocess, preprocessing
-from jaxad.report import tables
+from jaxad.report import heat, tables
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
@@ -73,8 +73,8 @@ class Run(ImageScorer):
     threshold_rule: (rule, value or None), see `jaxad.evaluation.thresholds`.
     threshold_source: "held-out images" or "training images"; or rows.
     normal: the images that the threshold comes from.
-    map_limits: (cold, hot) values of maps, by those of normal images, for
-      pictures that can be compared; None where there are no maps.
+    scale: what makes heat of maps, by normal images, for pictures that can be
+      compared; see `jaxad.report.heat`.
     description: all that stands in `model.json`.
   """
 
@@ -101,8 +101,10 @@ class Run(ImageScorer):
     self.detector = _detector(self.config)
     self.state = state_of(self.detector, self.shape, self.dtype)
 
-    limits = description["map_limits"]
-    self.map_limits = None if limits is None else tuple(limits)
+    limits, images = description["map_limits"], None
+    if not self._of_scenes and (limits is None or self.detector.relative_maps):
+      limits, images = None, heat.score_limits(self.normal.score)
+    self.scale = heat.Scale(limits and tuple(limits), images)
 
   @functools.cached_property
   def part_names(self) -> tuple[str, ...]:
@@ -240,7 +242,7 @@ def save(
   source: str,
   key: jax.Array,
   fingerprint: Mapping,
-  maps: np.ndarray | None = None,
+  scale: heat.Scale | None = None,
 ) -> None:
   """Writes a trained run.
 
@@ -255,7 +257,7 @@ def save(
     source: where these examples come from.
     key: of the scorer.
     fingerprint: of the data and the weights file.
-    maps: of some normal examples, [n, h, w].
+    scale: of its maps; None where none were made.
   """
   arrays = {name: np.asarray(v) for name, v in arrays_of(state).items()}
   blob = tensor_file.packed(arrays, {"format": str(FORMAT)})
@@ -284,17 +286,11 @@ def save(
       "score": np.float64(scores).tolist(),
       "brightness": _brightness(normal),
     },
-    "map_limits": None if maps is None else _limits(maps),
+    "map_limits": scale and scale.pixels and list(scale.pixels),
     "weights_sha256": tensor_file.sha256(blob),
     "fingerprint": fingerprint,
   }
   write_description(folder, described)
-
-
-def _limits(maps):
-  """What is usual is cold; three times as far off as normal pixels is hot."""
-  usual, extreme = np.nanquantile(np.float64(maps), (0.5, 0.999))
-  return [float(usual), float(usual + 3 * (extreme - usual))]
 
 
 def _brightness(examples):

@@ -27,6 +27,8 @@ FREE = frozenset(
 
 LOCK = ".lock"
 EXAMPLES = "examples.csv"
+# What a process that was killed was writing, see `tables.replacing`.
+HALF_WRITTEN = "*.[0-9]*.tmp"
 # File names need not be valid UTF-8; their bytes go through as they are.
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
@@ -118,6 +120,8 @@ class Workdir:
   def _acquire(self):
     try:
       self._lock.acquire()
+      for left in self.path.glob(HALF_WRITTEN):
+        left.unlink()
     except filelock.Timeout as error:
       raise InputError(
         f"--workdir {self.path}: another process is at work in it; wait for "
@@ -132,7 +136,10 @@ class Workdir:
   def _check_empty(self):
     path = self.path
     # What a run writes before its config.json is none yet.
-    if path.is_dir() and {f.name for f in path.iterdir()} <= {LOCK, EXAMPLES}:
+    unbegun = (LOCK, EXAMPLES, f"{EXAMPLES}.*.tmp", "config.json.*.tmp")
+    if path.is_dir() and all(
+      any(file.match(name) for name in unbegun) for file in path.iterdir()
+    ):
       return
     if path.exists() and not path.is_dir():
       raise InputError(f"--workdir {path} is no folder; choose another name.")

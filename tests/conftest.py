@@ -65,6 +65,14 @@ def compile_once(tmp_path_factory):
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.fixture(autouse=True)
+def blank_charts(request, monkeypatch):
+  """To draw the charts of its page would take a run of seconds another one."""
+  if request.module.__name__ != "test_page":
+    blank = lambda figure: "data:image/svg+xml,"
+    monkeypatch.setattr("jaxad.report.page_charts.chart_uri", blank)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget():
   """Programs of one file are of no use to the next, and slow what follows."""

@@ -83,6 +83,8 @@ class Case(NamedTuple):
     seen: whether those are the ones trained on: reconstructions do not
       generalise from four images.
     maps: whether images have maps.
+    redrawn: whether the method draws images anew.
+    residual: what of the difference to that, both in [-1, 1], is the map.
     mean: whether means are compared, not the lowest odd one with the highest
       normal one: a game that does not settle leaves any one image off at any
       one step, and which one is up to rounding.
@@ -97,6 +99,8 @@ class Case(NamedTuple):
   gap: float | None = None
   seen: bool = False
   maps: bool = True
+  redrawn: bool = False
+  residual: Callable | None = None
   mean: bool = False
 
 
@@ -160,6 +164,8 @@ BASELINES = {
 
 CASES = BASELINES | {
   "adae": Case(
+    redrawn=True,
+    residual=np.square,
     keywords=dict(
       latent_dim=8, width=4, lambda_d=0.1, lambda_g=0.1, learning_rate=1e-3
     ),
@@ -175,6 +181,8 @@ CASES = BASELINES | {
     mean=True,
   ),
   "advae": Case(
+    redrawn=True,
+    residual=lambda off: (off / 2) ** 2,
     keywords=dict(
       latent_dim=4,
       width=64,
@@ -195,6 +203,8 @@ CASES = BASELINES | {
     seen=True,
   ),
   "alad": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(
       images=alad_networks.Layers(
         latent_dim=8,
@@ -234,6 +244,7 @@ CASES = BASELINES | {
     mean=True,
   ),
   "alae": Case(
+    redrawn=True,
     keywords=dict(latent_dim=8, hidden=32, f_layers=2, learning_rate=5e-3),
     wrong=(
       ("alpha", 1.5, "alpha=1.5.*0 to 1"),
@@ -249,6 +260,8 @@ CASES = BASELINES | {
     mean=True,
   ),
   "alocc": Case(
+    redrawn=True,
+    residual=np.square,
     keywords=dict(
       width=4,
       encoder_width=4,
@@ -268,6 +281,8 @@ CASES = BASELINES | {
     seen=True,
   ),
   "anogan": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(
       latent_dim=4,
       generator_widths=(32, 16, 8),
@@ -293,6 +308,8 @@ CASES = BASELINES | {
     seen=True,
   ),
   "caae": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(
       latent_dim=8,
       width=4,
@@ -317,6 +334,7 @@ CASES = BASELINES | {
     mean=True,
   ),
   "cavga": Case(
+    redrawn=True,
     keywords=dict(
       variant="D",
       trunk=Trunk(weights="random", width=4),
@@ -389,6 +407,8 @@ CASES = BASELINES | {
     gap=2.0,
   ),
   "egbad": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(
       latent_dim=8,
       encoder_widths=(8, 8, 16),
@@ -412,6 +432,8 @@ CASES = BASELINES | {
     mean=True,
   ),
   "fanogan": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(
       width=4,
       latent_dim=8,
@@ -435,6 +457,8 @@ CASES = BASELINES | {
   ),
   "flos": Case(keywords=LABELLED, wrong=WRONG, ratio=2.0),
   "ganomaly": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(latent_dim=8, width=8, learning_rate=2e-3),
     wrong=(
       ("objective", "hinge", "objective='hinge'.*official, official_2018"),
@@ -486,6 +510,7 @@ CASES = BASELINES | {
     ratio=2.0,
   ),
   "mlep": Case(
+    redrawn=True,
     keywords=LABELLED,
     wrong=(
       *WRONG,
@@ -494,6 +519,8 @@ CASES = BASELINES | {
     gap=0.3,
   ),
   "ocgan": Case(
+    redrawn=True,
+    residual=np.square,
     keywords=dict(depth=1, width=8, latent_dim=8, learning_rate=2e-3),
     wrong=(
       ("variant", "dev", "variant='dev'.*paper, released"),
@@ -506,6 +533,7 @@ CASES = BASELINES | {
     seen=True,
   ),
   "rsrae": Case(
+    redrawn=True,
     keywords=dict(
       latent_dim=2,
       hidden=(4, 8, 16),
@@ -533,12 +561,16 @@ CASES = BASELINES | {
     gap=0.1,
   ),
   "skip_ganomaly": Case(
+    redrawn=True,
+    residual=np.square,
     keywords=dict(width=4, width_d=8, latent_dim=8, learning_rate=2e-3),
     wrong=(("d_lat_sign", 2, "d_lat_sign=2.*1, 0, -1"),),
     ratio=2.0,
     seen=True,
   ),
   "vae": Case(
+    redrawn=True,
+    residual=np.abs,
     keywords=dict(
       latent_dim=8,
       width=4,
@@ -841,6 +873,13 @@ def test_score_and_map_come_from_one_pass(subject):
   keys = example_keys(jax.random.fold_in(KEY, SCORING), names)
   alone = subject.score(subject.state, subject.x, keys)
   finish = subject.detector.finish or (lambda scores: scores)
+  if (made := alone.reconstruction) is not None:
+    assert made.shape == subject.x.shape and made.dtype == np.uint8
+  assert (made is not None) == subject.case.redrawn
+  if of := subject.case.residual:
+    unit = lambda v: np.asarray(v) / 127.5 - 1
+    off = of(unit(subject.x) - unit(made)).mean(-1)
+    np.testing.assert_allclose(alone.map, off, atol=0.02)
   for k in range(4):
     one = finish(jax.tree.map(lambda v, k=k: np.asarray(v[k]), alone))
     assert_close(np.float32(one.image), plain.image[k])

@@ -66,16 +66,16 @@ def toy(noise=0.1, nan_at=None):
   """
 
   def init(key, batch, plan=None):
-    # No array twice: the loop donates the buffers.
-    zeros = lambda: jnp.zeros(batch["x"].shape[-1], jnp.float32)
-    both = lambda: {"first": zeros(), "second": zeros()}
+    # One array for all of them: the loop donates buffers of its own.
+    zeros = jnp.zeros(batch["x"].shape[-1], jnp.float32)
+    both = {"first": zeros, "second": zeros}
     return State.new(
       key,
-      both(),
+      both,
       {},
-      both(),
+      both,
       plan,
-      mean=zeros(),
+      mean=zeros,
       energy=jnp.zeros((), jnp.float32),
     )
 
@@ -908,8 +908,14 @@ def train_and_score(workdir):
   }
 
 
+def stop_half_way(workdir):
+  with pytest.raises(callbacks.Interrupted):
+    run(workdir, beside=interrupt_at(9))
+
+
 @pytest.mark.whole
 def test_four_devices_train_as_one_does(tmp_path):
+  """Also where a run is stopped on the one and resumed on the others."""
   folders = [pathlib.Path(__file__).parent, pathlib.Path(jaxad.__path__[0])]
   code = """if True:
     import pathlib, sys
@@ -917,16 +923,20 @@ def test_four_devices_train_as_one_does(tmp_path):
     import pytest
     import test_fit
     from jaxad.errors import InputError
-    workdir = pathlib.Path(sys.argv[1])
+    workdir, stopped, to_resume = map(pathlib.Path, sys.argv[1:])
     np.savez(workdir / "found", **test_fit.train_and_score(workdir))
+    np.savez(workdir / "resumed", **test_fit.train_and_score(to_resume))
+    test_fit.stop_half_way(stopped)
     with pytest.raises(InputError, match="batch_size=6.*the 4 devices"):
       test_fit.run(workdir, batch_size=6)
   """
-  four, one = tmp_path / "four", tmp_path / "one"
-  four.mkdir()
-  one.mkdir()
+  names = ("one", "four", "stopped_on_four", "stopped_on_one")
+  one, four, *stopped = every = [tmp_path / name for name in names]
+  for folder in every:
+    folder.mkdir()
+  stop_half_way(stopped[1])
   process = subprocess.Popen(
-    [sys.executable, "-c", code, four],
+    [sys.executable, "-c", code, four, *stopped],
     env=os.environ
     | {
       "PYTHONPATH": os.pathsep.join([str(folders[0]), str(folders[1].parent)]),
@@ -939,8 +949,12 @@ def test_four_devices_train_as_one_does(tmp_path):
   want = train_and_score(one)
   _, errors = process.communicate(timeout=300)
   assert process.returncode == 0, errors
-  with np.load(four / "found.npz") as found:
-    got = dict(found)
-  assert got.pop("devices") == 4 and want.pop("devices") == 1
-  assert want["scores"].shape == (N,)
+  assert want.pop("devices") == 1 and want["scores"].shape == (N,)
+  for name in ("found", "resumed"):
+    with np.load(four / f"{name}.npz") as found:
+      got = dict(found)
+    assert got.pop("devices") == 4
+    chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-5)
+  got = train_and_score(stopped[0])
+  assert got.pop("devices") == 1
   chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-5)

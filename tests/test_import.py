@@ -16,6 +16,7 @@ HEAVY = (
   "tensorflow_datasets",
   "sklearn",
   "matplotlib",
+  "jinja2",
   "orbax",
   "torch",
 )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxad.errors import InputError
 from jaxad.report import figures, tables
+from jaxad.report.heat import heated
 
 
 def pixels(path):
@@ -28,7 +29,7 @@ def sheet_inputs(n, height=12, width=12, channels=3):
   masks[::2, 2:6, 3:7] = 1
   return dict(
     images=rng.integers(0, 256, (n, height, width, channels), np.uint8),
-    maps=rng.random((n, height, width), np.float32),
+    heat=rng.random((n, height, width), np.float32),
     scores=rng.random(n, np.float32),
     labels=np.arange(n) % 2,
     ids=[f"crack/{k:03d}.png" for k in range(n)],
@@ -193,12 +194,11 @@ def test_image_sheet_of_any_number(tmp_path, n):
 @pytest.mark.parametrize(
   "change",
   [
-    {"maps": None},
-    {"maps": None, "masks": None},
+    {"heat": None},
+    {"heat": None, "masks": None},
     {"masks": None},
-    {"maps": np.zeros((3, 12, 12))},
+    {"heat": np.zeros((3, 12, 12))},
     {"masks": np.ones((3, 12, 12), bool)},
-    {"map_limits": np.array([0.0, 5.0])},
     {
       "ids": ["$x$_{.png", "a/very/long/path/to/some/image/000.png", "\udcff\n"]
     },
@@ -216,20 +216,18 @@ def test_image_sheet_of_grey_and_oblong_images(tmp_path):
   assert pixels(path).shape[0] == pytest.approx(120 * 2 * 2.5, abs=1)
 
 
-def test_heat_maps_share_one_colour_scale(tmp_path):
-  # The normal image is a little brighter in one place: under its own scale
-  # that place would get the brightest yellow of the anomalous image.
+def test_the_sheet_leaves_cold_images_as_they_are(tmp_path):
   inputs = sheet_inputs(2) | {"masks": None}
   inputs["images"][:] = 255
   inputs["scores"], inputs["labels"] = [9.0, 1.0], [1, 0]
-  inputs["maps"] = np.zeros((2, 12, 12), np.float32)
-  inputs["maps"][0, :6], inputs["maps"][1, :6] = 9, 0.9
+  inputs["heat"] = np.zeros((2, 12, 12), np.float32)
+  inputs["heat"][0, :6], inputs["heat"][1, :6] = 1, 0.1
   figures.image_sheet(tmp_path / "sheet.png", **inputs)
   image = pixels(tmp_path / "sheet.png")
   half = image.shape[0] // 2
   left = image[:, : image.shape[1] * 2 // 3]  # without the colour bars
-  # viridis at 1 with an opacity of 0.6 over white.
-  yellow = "#feee7c"
+  hot = heated(inputs["images"][0], inputs["heat"][0])[0, 0]
+  yellow = f"#{bytes(hot).hex()}"
   assert color_share(left[:half], yellow) > 0.02
   assert color_share(left[half:], yellow) == 0
 
@@ -246,8 +244,8 @@ def test_equal_results_are_equal_files(tmp_path):
   [
     ({"images": np.zeros((3, 12, 12), np.uint8)}, "images"),
     ({"images": np.zeros((3, 12, 12, 2), np.uint8)}, "images"),
-    ({"maps": np.zeros((3, 6, 6))}, r"maps \(3, 6, 6\)"),
-    ({"maps": np.full((3, 12, 12), np.nan)}, "NaN"),
+    ({"heat": np.zeros((3, 6, 6))}, r"heat \(3, 6, 6\)"),
+    ({"heat": np.full((3, 12, 12), np.nan)}, "NaN"),
     ({"masks": np.zeros((2, 12, 12))}, r"masks \(2, 12, 12\)"),
     ({"ids": ["a"]}, r"got \[3, 3, 1\]"),
     ({"scores": [1.0, np.nan, 2.0]}, "NaN"),

@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 
 import jax
@@ -23,6 +24,9 @@ from jaxad.resize import resized
 # Steps of a search between two questions whether it is over.
 ASK_EVERY = 10
 
+# Batches by which the time of a score is taken; the same in every process.
+TIMED_BATCHES = 3
+
 
 class Scorer:
   """Scores splits with one detector; every program is compiled once.
@@ -42,7 +46,11 @@ class Scorer:
     self._mesh = distributed.data_mesh()
 
   def scores(
-    self, state: State, examples: Examples, with_maps: bool = False
+    self,
+    state: State,
+    examples: Examples,
+    with_maps: bool = False,
+    with_reconstructions: bool = False,
   ) -> Scores:
     """Scores a split in its order, maps in the same pass.
 
@@ -51,6 +59,8 @@ class Scorer:
       examples: images, features from `embed`, or the pixels of a scene.
       with_maps: fill `Scores.map`, by `localize` where a detector has it; of
         pixels it is filled always.
+      with_reconstructions: with the maps also fill `Scores.reconstruction`,
+        where the method makes any.
 
     Returns:
       `Scores` of NumPy arrays; `image` is [N] float32. Those of pixels are in
@@ -58,6 +68,8 @@ class Scorer:
     """
     pixels = examples.pixels
     program = self._program(with_maps or pixels is not None)
+    if not with_reconstructions:
+      program = _without_reconstruction(program)
     scores = self._finished(self._over_batches(program, state, examples))
     if pixels is not None:
       return _of_pixels(scores, pixels.rows)
@@ -78,7 +90,8 @@ class Scorer:
 
   def fetch(self, scores: Scores) -> Scores:
     """What `dispatch` began, as NumPy arrays."""
-    return _without_maps(self._finished(jax.device_get(scores)), keep=True)
+    scores = jax.device_get(scores._replace(reconstruction=None))
+    return _without_maps(self._finished(scores), keep=True)
 
   def embed(
     self, state: State, examples: Examples, views: int | None = None
@@ -210,8 +223,15 @@ _example_keys = jax.jit(example_keys)
 
 
 def _without_maps(scores, keep=False):
-  """Without the terms of the map, and itself unless it is kept."""
-  return scores._replace(map=scores.map if keep else None, maps={})
+  """Without the terms of the map, and without pixels unless they are kept."""
+  if keep:
+    return scores._replace(maps={})
+  return scores._replace(map=None, maps={}, reconstruction=None)
+
+
+def _without_reconstruction(program):
+  """It stays on the device, and the program is the same."""
+  return lambda *args: program(*args)._replace(reconstruction=None)
 
 
 def _of_pixels(scores, rows):
@@ -227,18 +247,48 @@ def _of_images(scores, examples):
   rows = [tiles.rows([i]) for i in range(len(examples.id))]
   found = jax.tree.map(
     lambda v: np.stack([tiles.preprocess.of_tiles(v[part]) for part in rows]),
-    scores._replace(map=None),
+    scores._replace(map=None, reconstruction=None),
   )
-  if scores.map is None:
-    return found
   size = examples.pictures.shape[1:3]
-  stitched = (
-    tiles.preprocess.assembled(scores.map[part], layout)
-    for part, layout in zip(rows, tiles.layouts, strict=True)
-  )
-  return found._replace(
-    map=np.stack([resized(whole, size) for whole in stitched])
-  )
+
+  def whole(of_tiles):
+    stitched = (
+      tiles.preprocess.assembled(of_tiles[part], layout)
+      for part, layout in zip(rows, tiles.layouts, strict=True)
+    )
+    return np.stack([resized(one, size) for one in stitched])
+
+  if scores.map is not None:
+    found = found._replace(map=whole(scores.map))
+  if (made := scores.reconstruction) is not None:
+    channels = [whole(made[..., k]) for k in range(made.shape[-1])]
+    made = np.uint8(np.stack(channels, -1) + 0.5)
+    found = found._replace(reconstruction=made)
+  return found
+
+
+def milliseconds(
+  score: Callable[[Examples], Scores], examples: Examples, batch_size: int
+) -> float:
+  """Time of the score of one example, in full batches that lie in memory.
+
+  Programs are compiled before. Of a scene it is the time of all its pixels.
+
+  Args:
+    score: scores a split, without maps.
+    examples: at least one; taken several times over where they are few.
+    batch_size: examples scored at once.
+  """
+  n, count = len(examples.id), 1
+  if examples.pixels is None:
+    count = TIMED_BATCHES * batch_size
+    score(examples.take(np.arange(batch_size) % n))
+    examples = examples.take(np.arange(count) % n)
+  else:
+    score(examples)
+  began = time.perf_counter()
+  score(examples)
+  return 1000 * (time.perf_counter() - began) / count
 
 
 def official_scores(

@@ -41,6 +41,18 @@ def standardize(x: jax.Array, mean=0.5, std=0.5) -> jax.Array:
   return (x - jnp.asarray(mean, x.dtype)) / jnp.asarray(std, x.dtype)
 
 
+def pictured(x: jax.Array, mean=0.5, std=0.5) -> jax.Array:
+  """The inverse of `standardize`, as uint8 images; what lies beyond is cut off.
+
+  Args:
+    x: [..., C]; by default in [-1, 1].
+    mean: of each channel, or of all.
+    std: likewise.
+  """
+  x = x * jnp.asarray(std, x.dtype) + jnp.asarray(mean, x.dtype)
+  return (255 * jnp.clip(x, 0, 1) + 0.5).astype(jnp.uint8)
+
+
 def check_rgb(shape: tuple[int, ...]) -> None:
   """Whether a shape is that of images [B, H, W, 3].
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The methods, one paper a file."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -99,3 +100,13 @@ METHODS: dict[str, Callable[..., Detector]] = {
   "skip_ganomaly": skip_ganomaly,
   "vae": vae,
 }
+
+
+def described(name: str) -> tuple[str, str]:
+  """The title of a method, "NAME: what it does.", and its paper."""
+  factory = METHODS[name]
+  # A variant of another method says itself what it is.
+  variant = hasattr(factory, "func")
+  text = inspect.getdoc(factory if variant else inspect.getmodule(factory))
+  title, paper, *_ = text.split("\n\n")
+  return title, paper

@@ -40,7 +40,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.networks.dcgan import (
   EPSILON,
   SLOPE,
@@ -214,13 +214,15 @@ def adae(
       network, state.params[name], state.collections[name], x
     )[0]
     g_x = apply("generator", x)
-    squares = (x - apply("discriminator", g_x)) ** 2
+    x_hat = apply("discriminator", g_x)
+    squares = (x - x_hat) ** 2
     norm = lambda squares: jnp.sqrt(squares.sum((1, 2, 3)))
     parts = {
       "discriminator": norm(squares),
       "generator": norm((x - g_x) ** 2),
     }
-    return Scores(parts[score], squares.mean(-1), parts)
+    pixels, image = squares.mean(-1), pictured(x_hat)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   phase = Phase("gan", step, full_batches=True)
   return Detector(init, (phase,), score_fn)

@@ -51,7 +51,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.gaussian import draw_noise, kl_divergence, sample
-from jaxad.layers.images import unit_range
+from jaxad.layers.images import pictured, unit_range
 from jaxad.networks.advae import OFFICIAL, Gaussian, Generator
 from jaxad.networks.variables import initialize
 from jaxad.optim import Game, adam_l2
@@ -249,12 +249,18 @@ def advae(
     z = sample(mean, log_var, draws)
     generate = lambda z: run(generator_of(d), state.params["generator"], z)
     sums = map_chunks(lambda z: generate(z).sum(0), z, samples_at_once)
-    squares = (sums.sum(0) / n_samples - rows) ** 2
+    x_hat = sums.sum(0) / n_samples
+    squares = (x_hat - rows) ** 2
     parts = {
       "reconstruction": squares.sum(1),
       "kl": kl_divergence(mean, log_var),
     }
-    pixels = squares.reshape(x.shape).mean(-1) if x.ndim == 4 else None
-    return Scores(parts["reconstruction"], pixels, parts)
+    found = Scores(parts["reconstruction"], None, parts)
+    if x.ndim == 2:
+      return found
+    return found._replace(
+      map=squares.reshape(x.shape).mean(-1),
+      reconstruction=pictured(x_hat.reshape(x.shape), mean=0, std=1),
+    )
 
   return Detector(init, (Phase("advae", step, draw),), score_fn)

@@ -59,7 +59,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.dropout import draw_masks
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.layers.spectral_norm import initial_vectors, spectral_normalize
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks.alad import IMAGES, KDD, Layers, make_networks
@@ -101,7 +101,8 @@ def alad(
     tables: of those for rows; the default is that of KDD99, another
       `jaxad.networks.alad.ARRHYTHMIA`.
     enable_dzz: whether G and E also play against D_zz.
-    score: "fm", "l1", "l2" or "ch", see above; `Scores.parts` has all four.
+    score: "fm", the features of D_xx; "l1" or "l2", the distance of x and its
+      reconstruction; or "ch", the cross-entropy. `Scores.parts` has all four.
     degree: of the norm in "fm".
     ema_decay: of the moving average of the parameters.
     learning_rate: of every player's Adam; the code takes 1e-5 for tables.
@@ -318,8 +319,11 @@ def alad(
       "l2": jnp.linalg.norm(difference, 2, axis=-1),
       "ch": optax.sigmoid_binary_cross_entropy(logit[:, 0], 1.0),
     }
-    pixels = jnp.abs(x - x_hat).mean(-1) if x.ndim == 4 else None
-    return Scores(parts[score], pixels, parts), u
+    found = Scores(parts[score], None, parts)
+    if x.ndim == 4:
+      pixels, image = jnp.abs(x - x_hat).mean(-1), pictured(x_hat)
+      found = found._replace(map=pixels, reconstruction=image)
+    return found, u
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys

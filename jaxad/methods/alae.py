@@ -53,7 +53,7 @@ from jaxad.fields import (
   Weight,
   checked,
 )
-from jaxad.layers.images import standardize, unit_range
+from jaxad.layers.images import pictured, standardize, unit_range
 from jaxad.networks.variables import apply_eval, initialize
 from jaxad.optim import Game, lreq_adam
 
@@ -292,20 +292,21 @@ def alae(
   # Scoring.
 
   def compared(state: State, x):
-    """|x - x'|, and the parts of a score."""
+    """|x - x'|, the parts of a score, and x'."""
     x, params = scaled(x), state.extras["ema"] if ema else state.params
     w = encode(params, x)
     x_hat = generate(params, w, x)
     residual = jnp.abs(x - x_hat)
-    return residual, {
+    parts = {
       "image": (residual**2).mean((1, 2, 3)),
       "latent": ((w - encode(params, x_hat)) ** 2).mean(1),
       "adversarial": nn.softplus(-judge(params, w)),
     }
+    return residual, parts, x_hat
 
   @jax.jit
   def sums(state: State, batch: Batch):
-    _, parts = compared(state, batch["x"])
+    _, parts, _ = compared(state, batch["x"])
     of = {name: batch["weight"] @ parts[name] for name in state.extras["norms"]}
     return of, batch["weight"].sum()
 
@@ -318,11 +319,13 @@ def alae(
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys
-    residual, parts = compared(state, x)
+    residual, parts, x_hat = compared(state, x)
     image, latent = (
       parts[name] / state.extras["norms"][name] for name in ("image", "latent")
     )
     score = (1 - alpha) * image + alpha * latent
-    return Scores(score, residual.mean(-1), parts)
+    middle = {"mean": 0, "std": 1} if pixels == "unit" else {}
+    image = pictured(x_hat, **middle)
+    return Scores(score, residual.mean(-1), parts, reconstruction=image)
 
   return Detector(init, (Phase("gan", step, draw, fit=fit),), score_fn)

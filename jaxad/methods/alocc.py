@@ -53,7 +53,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.batch_norm import BatchNorm, running_average
 from jaxad.layers.conv import Conv, ConvTranspose, same_padding
-from jaxad.layers.images import image_noise, standardize
+from jaxad.layers.images import image_noise, pictured, standardize
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import Game
@@ -194,7 +194,8 @@ def alocc(
     width: channels of R before its last layer.
     encoder_width: half the channels of R's first convolution.
     width_d: channels of D's first convolution.
-    refine: L_ref, "mse_clean" as in the paper or "released", see above.
+    refine: L_ref, "mse_clean", the paper's squared error to the clean image, or
+      "released", the code's cross-entropy with the noisy one.
     lam: its weight; None is 0.4, released 0.2.
     r_steps: steps of R after each step of D.
     rho: training ends after the epoch at whose end the running mean of
@@ -310,7 +311,8 @@ def alocc(
       "plain": -of_x,
       "error": squares.mean((1, 2, 3)),
     }
-    return Scores(parts[score], squares.mean(-1), parts)
+    pixels, image = squares.mean(-1), pictured(refined, mean, std)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys

@@ -57,7 +57,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.losses import norm
 from jaxad.networks.efficient_gan import (
@@ -326,10 +326,12 @@ def anogan(
     parts["steps"] = jnp.float32(codes["adam"][0].count)
     best = loss.argmin(1)
     of_best = jax.vmap(lambda row, k: row[k])
+    x_hat = of_best(x_hat, best)
     return Scores(
       of_best(loss, best),
-      jnp.abs(x - of_best(x_hat, best)).mean(-1),
+      jnp.abs(x - x_hat).mean(-1),
       {name: of_best(part, best) for name, part in parts.items()},
+      reconstruction=pictured(x_hat),
     )
 
   ends = None if tolerance is None else still

@@ -46,7 +46,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import critic_loss
 from jaxad.networks.mlp import MLP
 from jaxad.networks.residual import Decoder, Encoder, check_size
@@ -270,7 +270,8 @@ def caae(
       "l2": jnp.sqrt((residual**2).sum((1, 2, 3))),
       "l1": residual.sum((1, 2, 3)),
     }
-    return Scores(parts[score], residual.mean(-1), parts)
+    pixels, image = residual.mean(-1), pictured(x_hat)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   def phase(name, n, share):
     return Phase(

@@ -54,7 +54,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.attention import grad_cam
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import unit_range
+from jaxad.layers.images import pictured, unit_range
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks import cavga as networks
 from jaxad.networks.dcgan import SLOPE, Encoder, check_images
@@ -337,7 +337,9 @@ def cavga(
       "map_max": avoided.max((1, 2)),
     }
     parts |= {"classifier": s[:, 1] - s[:, 0]} if weak else {}
-    return Scores(parts[score], enlarged_mean([avoided], x.shape[1:3]), parts)
+    pixels = enlarged_mean([avoided], x.shape[1:3])
+    image = pictured(x_hat, mean=0, std=1)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   streams = (Stream(),)
   if weak:

@@ -168,7 +168,7 @@ def devnet(
     steps_per_epoch=steps_per_epoch,
     full_batches=True,
   )
-  return Detector(init, (phase,), score, localize)
+  return Detector(init, (phase,), score, localize, relative_maps=True)
 
 
 flos = functools.partial(devnet, criterion=Criterion("focal"))

@@ -45,7 +45,7 @@ from jaxad.fields import (
 )
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.dropout import draw_masks
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.losses import norm
 from jaxad.networks.efficient_gan import (
@@ -146,7 +146,8 @@ def egbad(
     dropout: part of D's layers that is left out in training; 0.5 or 0.2.
     count_reconstructions: whether the statistics of G, on images, are also
       those of G(E(x)).
-    score: "fm", "cross_e" or "cross_e_paper", see above.
+    score: its second term: "fm", the distance of D's features; "cross_e", what
+      D makes of the reconstruction; "cross_e_paper", of the example itself.
     degree: 1 for L1 norms in the score, 2 for L2.
     weight: of the second term of the score; the paper's 1 - alpha.
     ema_decay: weight of the old averages of all weights, which scores take.
@@ -323,8 +324,10 @@ def egbad(
       "cross_e_paper": nn.softplus(-logit[:, 0]),
     }
     total = (1 - weight) * parts["reconstruction"] + weight * parts[score]
-    pixels = jnp.abs(x - x_hat).mean(-1) if x.ndim == 4 else None
-    return Scores(total, pixels, parts)
+    if x.ndim == 2:
+      return Scores(total, None, parts)
+    pixels, image = jnp.abs(x - x_hat).mean(-1), pictured(x_hat)
+    return Scores(total, pixels, parts, reconstruction=image)
 
   streams = (Stream(), Stream(name="x_again"))
   phase = Phase("gan", step, draw, streams, full_batches=True)

@@ -50,7 +50,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import BatchNorm, running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import critic_loss
 from jaxad.networks.dcgan import check_images
 from jaxad.networks.variables import apply_eval, apply_train, initialize
@@ -106,7 +106,8 @@ def fanogan(
     width: channels at full size; 8 times as many at most.
     critic_iters: batches that the critic sees, and moves on, in a step.
     gp_weight: of the gradient penalty.
-    training: the encoder's loss, "izi_f", "izi" or "ziz", see above.
+    training: the encoder's loss: "izi_f", of images and their features; "izi",
+      of images alone; "ziz", of codes.
     kappa: weight of the features in izi_f and in the score of all three.
     latent: what bounds the encoder's codes: "tanh", "3tanh" or "0.5tanh", that
       many times it; "clip", "3clip" or "0.5clip" to [-1, 1], [-3, 3] or [-0.5,
@@ -302,7 +303,8 @@ def fanogan(
       "z_distance": ((z - encode(x_hat, fresh[1])) ** 2).mean(1),
     }
     residual = jnp.abs(x - x_hat).mean(-1)
-    return Scores(image + kappa * feature, residual, parts)
+    total = image + kappa * feature
+    return Scores(total, residual, parts, reconstruction=pictured(x_hat))
 
   gan = Phase(
     "wgan",

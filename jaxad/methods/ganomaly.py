@@ -46,7 +46,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks.dcgan import (
   EPSILON,
@@ -117,7 +117,8 @@ def ganomaly(
     latent_dim: length nz of the codes.
     width: channels of the first convolution.
     extra_layers: 3x3 convolutions in each encoder and decoder.
-    objective: "official", "official_2018" or "paper", see above.
+    objective: whose losses: the code's as of 2020, "official", or as of 2018,
+      "official_2018"; or those of the "paper".
     adversarial_weight: of the generator's adversarial term.
     contextual_weight: of its reconstruction error.
     encoder_weight: of the distance of its codes.
@@ -274,7 +275,8 @@ def ganomaly(
       "l1": jnp.abs(z - z_hat).mean(-1),
       "reconstruction": jnp.abs(x - x_hat).mean((1, 2, 3)),
     }
-    return Scores(parts[score], jnp.abs(x - x_hat).mean(-1), parts)
+    pixels, image = jnp.abs(x - x_hat).mean(-1), pictured(x_hat, mean, std)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys

@@ -339,4 +339,4 @@ def hadgan(
   phase = Phase(
     "gan", step, draw, full_batches=True, stop=stop if patience else None
   )
-  return Detector(init, (phase,), score_fn, finish=finish)
+  return Detector(init, (phase,), score_fn, relative_maps=True, finish=finish)

@@ -334,7 +334,7 @@ def distillation(
     return scores._replace(map=maps)
 
   phase = Phase("cloner", step, full_batches=True)
-  return Detector(init, (phase,), score_fn, localize)
+  return Detector(init, (phase,), score_fn, localize, relative_maps=True)
 
 
 def _layers(name, chosen, default, choices):

@@ -243,7 +243,10 @@ def mlep(
     terms = {"feature_distance": distance, "reconstruction": error}
     parts = {name: term.mean((1, 2)) for name, term in terms.items()}
     return Scores(
-      parts[score], enlarged_mean([terms[score]], x.shape[1:3]), parts
+      parts[score],
+      enlarged_mean([terms[score]], x.shape[1:3]),
+      parts,
+      reconstruction=trunk.pictured(x_hat),
     )
 
   endless = lambda rows, **fields: Stream(rows, order="endless", **fields)

@@ -47,7 +47,12 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import check_square, image_noise, standardize
+from jaxad.layers.images import (
+  check_square,
+  image_noise,
+  pictured,
+  standardize,
+)
 from jaxad.losses import binary_cross_entropy as bce
 from jaxad.networks.dcgan import EPSILON, SLOPE
 from jaxad.networks.ocgan import DROPOUT_AFTER, feature_sides, make_networks
@@ -69,14 +74,16 @@ def novelty(networks: dict, state: State, x, noisy) -> Scores:
   )
   reconstruct = lambda x: run("decoder", run("encoder", x), None)
   judge = lambda x: -run("visual", x).mean((1, 2, 3))
-  error = (reconstruct(noisy) - x) ** 2
+  x_hat = reconstruct(noisy)
+  error = (x_hat - x) ** 2
   parts = {
     "reconstruction": error.mean((1, 2, 3)),
-    "visual_reconstruction": judge(reconstruct(noisy)),
+    "visual_reconstruction": judge(x_hat),
     "visual_image": judge(noisy),
     "visual_clean_reconstruction": judge(reconstruct(x)),
   }
-  return Scores(parts["reconstruction"], error.mean(-1), parts)
+  pixels, image = error.mean(-1), pictured(x_hat)
+  return Scores(parts["reconstruction"], pixels, parts, reconstruction=image)
 
 
 @checked
@@ -111,7 +118,7 @@ def ocgan(
   29 for depth 2, see `feature_sides`.
 
   Args:
-    variant: "paper" or "released", see above.
+    variant: the training step of the "paper", or the authors' "released" one.
     depth: convolutions of En and De before their last one.
     depth_d: the same of D_v and C; None is `depth`. The official code has 3.
     latent_dim: channels of the code.

@@ -44,7 +44,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import norm
 from jaxad.networks.rsrae import ACTIVATIONS, Decoder, Encoder, Projection
 from jaxad.networks.variables import apply_eval, apply_train, initialize
@@ -287,7 +287,7 @@ def rsrae(
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys
-    x = prepared(x)
+    given, x = x, prepared(x)
     (y, a, x_hat), _ = forward(state.params, state.collections, x)
     rows = lambda v: v.reshape(v.shape[0], -1)
     unit = lambda v: rows(v) / (norm(v, 2) + score_eps)[:, None]
@@ -297,10 +297,15 @@ def rsrae(
       "reconstruction": norm(x - x_hat, 2),
       "rsr": norm(off_subspace(y, a), 2),
     }
-    pixels = None
-    if x.ndim == 4:
-      pixels = ((u - u_hat) ** 2).reshape(x.shape).sum(-1)
-    return Scores(parts[score], pixels, parts)
+    found = Scores(parts[score], None, parts)
+    if x.ndim == 2:
+      return found
+    # As bright as the image was.
+    length = norm(standardize(given), 2) / jnp.maximum(norm(x, 2), 1e-12)
+    return found._replace(
+      map=((u - u_hat) ** 2).reshape(x.shape).sum(-1),
+      reconstruction=pictured(x_hat * length[:, None, None, None]),
+    )
 
   streams = (Stream(order="once"),)
   phase = Phase("subspace", step, None, streams, full_batches=norms == "batch")

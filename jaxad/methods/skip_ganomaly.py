@@ -39,7 +39,7 @@ from jaxad.fields import (
   checked,
 )
 from jaxad.layers.batch_norm import running_average
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.losses import binary_cross_entropy
 from jaxad.networks.dcgan import (
   EPSILON,
@@ -250,7 +250,8 @@ def skip_ganomaly(
       "latent": ((f - f_hat) ** 2).mean(-1),
     }
     score = lam * parts["reconstruction"] + (1 - lam) * parts["latent"]
-    return Scores(score, difference.mean(-1), parts)
+    pixels, image = difference.mean(-1), pictured(x_hat, mean, std)
+    return Scores(score, pixels, parts, reconstruction=image)
 
   def score_fn(state: State, x, keys) -> Scores:
     del keys

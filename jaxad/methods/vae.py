@@ -57,7 +57,7 @@ from jaxad.layers.gaussian import (
   log_mean_exp,
   sample,
 )
-from jaxad.layers.images import standardize
+from jaxad.layers.images import pictured, standardize
 from jaxad.networks.dcgan import EPSILON, check_images
 from jaxad.networks.variables import apply_eval, apply_train, initialize
 from jaxad.optim import adam_l2, descend, step_decay
@@ -220,7 +220,8 @@ def vae(
     width: channels of the first convolution.
     w_kl: weight of the KL term in the loss and of what stands for it in the
       scores "vae" and, if joint, "iwae".
-    score: one of the six above; `Scores.parts` has all.
+    score: of the VAE or the IWAE, whole or its reconstruction or divergence;
+      `Scores.parts` has all six.
     n_samples: L, the codes drawn for each image that is scored.
     combine: "sum" or "joint", how "iwae" is made.
     official_iwae: whether the importance weights are those of the code.
@@ -314,17 +315,21 @@ def vae(
     decoder = make_decoder(x.shape)
 
     def residuals(z):
-      """Of codes [k, B, nz]: their squares [k, B], and their sum [B, S, S]."""
+      """Of codes [k, B, nz]: their squares [k, B], their sum [B, S, S] without
+      signs, and with signs [B, S, S, C]."""
       x_hat = run("decoder", decoder, z.reshape(-1, latent_dim))
       off = x - x_hat.reshape(*z.shape[:2], *x.shape[1:])
-      return (off**2).sum((2, 3, 4)), jnp.abs(off).mean(-1).sum(0)
+      size = jnp.abs(off).mean(-1).sum(0)
+      return (off**2).sum((2, 3, 4)), size, off.sum(0)
 
     at_once = max(1, images_at_once // len(x)) if concrete(x) else 1
     z = sample(mean, log_var, noise)
-    squares, pixels = map_chunks(residuals, z, at_once)
+    squares, pixels, signed = map_chunks(residuals, z, at_once)
     squares = squares.reshape(n_samples, -1)
     parts = make_scores_of(squares, mean, log_var, noise)
-    return Scores(parts[score], pixels.sum(0) / n_samples, parts)
+    pixels = pixels.sum(0) / n_samples
+    image = pictured(x - signed.sum(0) / n_samples)
+    return Scores(parts[score], pixels, parts, reconstruction=image)
 
   phase = Phase("vae", step, draw, full_batches=True)
   return Detector(init, (phase,), score_fn)

@@ -14,9 +14,10 @@ from jaxad.fields import Epsilon, Momentum, Range
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.cpu import on_cpu
-from jaxad.layers.images import check_rgb, check_smallest
+from jaxad.layers.images import check_rgb, check_smallest, pictured
 from jaxad.networks import resnet
 from jaxad.networks.trunk import (
+  TRUNKS,
   TrunkName,
   feature_channels,
   make_trunk,
@@ -174,6 +175,10 @@ class Trunk(NamedTuple):
   def normalize(self, x: jax.Array) -> jax.Array:
     """RGB images [..., 3] to the range that the trunk wants, float32."""
     return normalize(x, self.name)
+
+  def pictured(self, x: jax.Array) -> jax.Array:
+    """The inverse of `normalize`, as uint8 images."""
+    return pictured(x, TRUNKS[self.name].mean, TRUNKS[self.name].std)
 
   def init(
     self, key: jax.Array, shape: tuple[int, ...], n_scales: int = 1
