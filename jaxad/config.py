@@ -22,14 +22,7 @@ from jaxad import data, fields
 from jaxad.detector import Detector
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import DEFAULTS
-from jaxad.fields import (
-  Count,
-  CountOrZero,
-  ProperShare,
-  Range,
-  Seed,
-  Steps,
-)
+from jaxad.fields import Count, CountOrZero, ProperShare, Range, Seed, Steps
 from jaxad.methods import METHODS, ROWS, SCENES
 from jaxad.networks.trunk import is_at_hand
 
