@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from jaxad.checkpoints import Checkpoints
 from jaxad.detector import Plan, State
+from jaxad.event_files import EventFiles
 from jaxad.loop import Callback, Diverged, Moment
 
 
@@ -29,16 +30,21 @@ class Log(Callback):
     path: the file; lines behind the step from which training goes on are
       dropped.
     every: steps between two lines.
+    events: where the same lines go for TensorBoard, if anywhere.
   """
 
-  def __init__(self, path: pathlib.Path, every: int):
-    self._path, self._every = path, every
+  def __init__(
+    self, path: pathlib.Path, every: int, events: EventFiles | None = None
+  ):
+    self._path, self._every, self._events = path, every, events
 
   def start(self, moment: Moment) -> None:
     self._since = time.perf_counter(), moment.step
     self._values: dict[str, list] = {}
     self._line = moment.step // self._every
     _drop_lines_after(self._path, moment.step)
+    if self._events is not None:
+      self._events.start(moment.step)
 
   def metrics(self, moment: Moment, step: int, values: dict) -> None:
     for name, value in values.items():
@@ -70,6 +76,8 @@ class Log(Callback):
     """Appends a line of figures."""
     with self._path.open("a") as file:
       file.write(json.dumps(line) + "\n")
+    if self._events is not None:
+      self._events.write(line)
 
   def lines(self) -> list[dict]:
     """All lines of the file."""

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxad import data, trained
+from jaxad import data, event_files, trained
 from jaxad.callbacks import EveryEpochs
 from jaxad.config import HOLDOUT, build_detector, detector_without_weights
 from jaxad.data import one_class
@@ -36,6 +36,9 @@ def checked_detector(config) -> Detector:
     InputError: they do not.
   """
   detector = build_detector(config)
+  if config.train.tensorboard:
+    with under("config.train"):
+      event_files.check_installed()
   with under("config.eval"):
     threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
   select = config.eval.select

@@ -69,6 +69,18 @@ def paper(text: str) -> Mapping[str, float]:
   return dict(getattr(_module(_path(name)), "PAPER", {}).get(preset, {}))
 
 
+def papers(name: str) -> Mapping[str, Mapping[str, float]]:
+  """All that the paper of a method states: {DATASET[/SUBSET]: figures}.
+
+  Args:
+    name: of a file in `configs/`, or its path.
+
+  Raises:
+    InputError: no such file, or an error in it.
+  """
+  return dict(getattr(_module(_path(name)), "PAPER", {}))
+
+
 def split(text: str) -> tuple[str, str]:
   """`NAME:PRESET` as (NAME, PRESET); the latter is "" where there is none."""
   # A path may have a colon of its own.

@@ -26,6 +26,19 @@ from jaxad.report import tables
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
+# Of what is known of a run.
+_KEPT = (
+  "method",
+  "config",
+  "preprocess",
+  "example",
+  "batch_size",
+  "key",
+  "threshold",
+  "weights_sha256",
+  "fingerprint",
+)
+
 
 def main(argv: list[str] | None = None) -> int:
   """The command `python -m jaxad.export`; returns the exit code."""
@@ -82,9 +95,7 @@ def export(run: trained.Run, path: str | pathlib.Path) -> None:
   with run.precision():
     programs = _programs(run)
   described = run.description
-  kept = ("method", "config", "preprocess", "example", "batch_size", "key")
-  kept += ("threshold", "weights_sha256", "fingerprint")
-  metadata = {name: described[name] for name in kept} | {
+  metadata = {name: described[name] for name in _KEPT} | {
     "format": scorer.FORMAT,
     "platforms": PLATFORMS,
     "programs": {name: text for name, (text, _) in programs.items()},

@@ -18,7 +18,7 @@ def provenance() -> dict:
   """What `results.json` says of its origin."""
   return {
     "command": command(),
-    "commit": _commit(),
+    "commit": commit(),
     "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "device": device(),
     "cpu": _cpu(),
@@ -41,7 +41,7 @@ def device() -> str:
   return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
-def _commit():
+def commit() -> str | None:
   """Of the checkout that the package lies in, with a mark where it differs."""
   folder = pathlib.Path(jaxad.__file__).parent
 

@@ -13,6 +13,7 @@ import functools
 import json
 import pathlib
 import re
+from collections.abc import Callable
 
 import jax
 import jax.export
@@ -130,7 +131,7 @@ class _Program:
   ):
     self._described, self._module = described, module
     self._platform, self._path, self._made_by = platform, path, made_by
-    self._compiled = {}
+    self._compiled: dict[int, Callable] = {}
 
   def __call__(self, values: dict) -> dict:
     """{name: array}, not waited for, of one batch."""

@@ -32,6 +32,7 @@ FIGURES = (
   "pixel_iou_at_half",
   "pixel_iou_max",
   "train_seconds",
+  "ms_per_image",
 )
 
 

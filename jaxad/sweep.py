@@ -26,7 +26,7 @@ from jaxad.provenance import command
 from jaxad.report.sweeps import Row, write_sweep
 from jaxad.report.tables import write_json
 from jaxad.seeds import FIGURES, aggregate, summarize
-from jaxad.workdir import LOCK, PATHS, Workdir, config_of
+from jaxad.workdir import FREE, LOCK, Workdir, config_of
 
 SOME_FAILED = 1
 
@@ -105,16 +105,15 @@ them.""",
   parser.add_argument(
     "--config",
     required=True,
-    metavar="NAME[:DATASET[/SUBSET]][,NAME...]",
-    help="the methods, each as in jaxad run",
+    metavar="NAME,...",
+    help="the methods, each with its data as in jaxad run",
   )
   parser.add_argument(
     "--over",
     action="append",
     default=[],
     metavar="FIELD=VALUE,...",
-    help="a field and the values it takes in turn; 0..9 is 0,1,...,9. May be "
-    "given several times",
+    help="a field and its values, 0..9 for ten; may be given several times",
   )
   parser.add_argument(
     "--seeds",
@@ -223,7 +222,7 @@ def _taken(workdir, resume, described):
     )
   if resume:
     theirs = json.loads(path.read_text())
-    where = [f"--{field}" for field in PATHS]
+    where = [f"--{field}" for field in FREE]
     if found := grid.difference(theirs, described, where):
       raise InputError(
         f"--resume: {workdir} is another sweep: {found}; give the same grid, "

@@ -38,7 +38,7 @@ def canonical(value) -> bytes:
   return text.encode("ascii")
 
 
-def sha256(*parts: bytes) -> str:
+def sha256(*parts: bytes | memoryview | np.ndarray) -> str:
   """The SHA-256 of these bytes end to end, 64 hexadecimal digits."""
   found = hashlib.sha256()
   for part in parts:

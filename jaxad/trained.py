@@ -86,16 +86,17 @@ class Run(ImageScorer):
     self.shape, self.dtype = tuple(seen["shape"]), np.dtype(seen["dtype"])
     self.preprocess = preprocessing(description["preprocess"])
     self.batch_size = description["batch_size"]
-    self.key = jax.random.wrap_key_data(np.uint32(description["key"]))
+    data_of_key = jnp.asarray(description["key"], jnp.uint32)
+    self.key = jax.random.wrap_key_data(data_of_key)
     threshold, normal = description["threshold"], description["normal"]
     self.threshold = threshold["value"]
     self.threshold_rule = threshold["rule"], threshold["rule_value"]
     self.threshold_source = threshold["source"]
-    optional = lambda v: None if v is None else np.float64(v)
+    brightness = normal["brightness"]
     self.normal = Normal(
       tuple(normal["id"]),
-      np.float64(normal["score"]),
-      optional(normal["brightness"]),
+      np.array(normal["score"], np.float64),
+      None if brightness is None else np.array(brightness, np.float64),
     )
     self.detector = _detector(self.config)
     self.state = state_of(self.detector, self.shape, self.dtype)
@@ -136,10 +137,11 @@ class Run(ImageScorer):
     Raises:
       InputError: they are not of the shape that it sees.
     """
-    given = isinstance(dataset, Dataset)
-    test = dataset.test if given else dataset
-    of_raw = isinstance(self.preprocess, Columns | Bands)
-    if test.raw is not None and of_raw:
+    if isinstance(dataset, Dataset):
+      test, kinds = dataset.test, data.seen_kinds(dataset.train)
+    else:
+      test, kinds = dataset, ()
+    if test.raw is not None and isinstance(self.preprocess, Columns | Bands):
       test = dataclasses.replace(test, x=self.preprocess.seen(test.raw))
     # A scene may have any size.
     sizes = 0 if test.pixels is None else -1
@@ -150,9 +152,8 @@ class Run(ImageScorer):
       )
     with self.precision():
       scores = self.scorer.scores(self.state, test, test.mask is not None)
-    kinds = data.seen_kinds(dataset.train) if given else ()
     found = Evaluation(test, scores, self.threshold, kinds)
-    figures = {}
+    figures: dict[str, Any] = {}
     for evaluate in evaluators.ALWAYS:
       figures |= evaluate(found)
     return figures | {"n_test": len(test.label)}

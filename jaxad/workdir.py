@@ -13,13 +13,15 @@ from jaxad.data.fingerprint import Row, difference, fingerprint
 from jaxad.errors import InputError
 from jaxad.report import tables
 
-# Where content counts, which is compared by its digest.
-PATHS = frozenset(
+# Of files the content counts, which is compared by its digest; and it is no
+# other run for being shown elsewhere too.
+FREE = frozenset(
   {
     "config.data.root",
     "config.data.outlier_root",
     "config.detector.weights",
     "config.detector.trunk.weights",
+    "config.train.tensorboard",
   }
 )
 
@@ -156,7 +158,7 @@ class Workdir:
         f"--resume: {self.path} holds no run (no config.json); leave --resume "
         "out to start one."
       )
-    if found := first_difference(theirs, dict(self._config), ignore=PATHS):
+    if found := first_difference(theirs, dict(self._config), ignore=FREE):
       raise InputError(
         f"--resume: {self.path} is a run of another configuration: {found}; "
         "give the same one, or another --workdir."

@@ -373,7 +373,7 @@ def test_maps_with_a_scale_of_their_own_leave_normal_images_cold():
 
 @pytest.mark.parametrize(
   "method, relative",
-  [("kdad", True), ("devnet", True), ("flos", True), ("dra", False)],
+  [("kdad", True), ("devnet", True), ("differnet", True), ("dra", False)],
 )
 def test_a_trained_run_knows_whether_its_maps_compare(method, relative):
   scores = np.linspace(0, 1, 21)

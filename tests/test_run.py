@@ -91,6 +91,7 @@ def test_a_run_leaves_everything(finished):
   low, high = results["expected_false_positive_interval"]
   assert low < results["expected_false_positive_rate"] < high
   assert results["train_seconds"] > 0
+  assert results["ms_per_image"] > 0
   assert results["pixel_resolution"] == [64, 64]
   origin = results["provenance"]
   assert "cpu" in origin["device"] and origin["cpu"] and origin["date"]

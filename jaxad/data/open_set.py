@@ -17,7 +17,7 @@ from jaxad.data.examples import Dataset, Examples
 from jaxad.errors import InputError
 from jaxad.fields import CountOrZero, Range, check
 
-SETTINGS = ("general", "hard", "open")
+Setting = Literal["general", "hard", "open"]
 
 # Every generator of NumPy takes these.
 Seed = Annotated[int, Range(0, 1e9)]
@@ -56,7 +56,7 @@ class Rule:
     InputError: a value that no data set could satisfy.
   """
 
-  setting: Literal[SETTINGS] = "general"
+  setting: Setting = "general"
   known_class: str | None = None
   n_anomalies: CountOrZero = 0
   pool: CountOrZero | None = None

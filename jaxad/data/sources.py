@@ -33,9 +33,7 @@ from jaxad.data import (
 from jaxad.data.examples import Dataset
 from jaxad.errors import InputError, one_of
 from jaxad.fields import Count, CountOrZero, Range, checked
-from jaxad.preprocess import FITS, RULES, Overlap, Preprocess, Side
-
-PROTOCOLS = (*one_class.PROTOCOLS, *transductive.PROTOCOLS)
+from jaxad.preprocess import Fit, Overlap, Preprocess, Rule, Side
 
 MaskThreshold = Annotated[float, Range(0, 65535, below=True)]
 
@@ -67,13 +65,13 @@ def load(
   *,
   subset: str | None = None,
   root: str | os.PathLike | None = None,
-  protocol: Literal[PROTOCOLS] = "one_vs_rest",
+  protocol: Literal[one_class.Protocol, transductive.Protocol] = "one_vs_rest",
   image_size: Side | tuple[Side, Side] = 256,
   channels: Literal[1, 3] | None = None,
-  fit: Literal[FITS] = "squash",
+  fit: Fit = "squash",
   tile: Count | None = None,
   overlap: Overlap = 0.25,
-  tile_rule: Literal[RULES] = "max",
+  tile_rule: Rule = "max",
   levels: tuple[float, float] | None = None,
   mask_threshold: MaskThreshold | None = None,
   seed: open_set.Seed = 0,
@@ -83,7 +81,7 @@ def load(
   n_train: Count = 120,
   n_test_good: CountOrZero = 40,
   n_test_defect: CountOrZero = 80,
-  setting: Literal[open_set.SETTINGS] = "general",
+  setting: open_set.Setting = "general",
   known_class: str | None = None,
   n_anomalies: CountOrZero = 0,
   pool: CountOrZero | None = None,

@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 
 import jax
@@ -22,6 +23,9 @@ from jaxad.resize import resized
 
 # Steps of a search between two questions whether it is over.
 ASK_EVERY = 10
+
+# Batches by which the time of a score is taken; the same in every process.
+TIMED_BATCHES = 3
 
 
 class Scorer:
@@ -62,13 +66,13 @@ class Scorer:
       `Scores` of NumPy arrays; `image` is [N] float32. Those of pixels are in
       it, and in the `parts`, what the map and its terms have there.
     """
-    of_pixels = examples.pixels is not None
-    program = self._program(with_maps or of_pixels)
+    pixels = examples.pixels
+    program = self._program(with_maps or pixels is not None)
     if not with_reconstructions:
       program = _without_reconstruction(program)
     scores = self._finished(self._over_batches(program, state, examples))
-    if of_pixels:
-      return _of_pixels(scores, examples.pixels.rows)
+    if pixels is not None:
+      return _of_pixels(scores, pixels.rows)
     scores = _without_maps(scores, keep=with_maps)
     return scores if examples.tiles is None else _of_images(scores, examples)
 
@@ -103,7 +107,8 @@ class Scorer:
     if views is None:
       x = self._over_batches(self._embedding(False), state, examples)
       return dataclasses.replace(examples, x=x)
-    passes, found = [], 0
+    passes: list[np.ndarray] = []
+    found = 0
     while found < views:
       fn, number = self._embedding(True), len(passes) + 1
       passes.append(self._over_batches(fn, state, examples, number))
@@ -196,7 +201,7 @@ class Scorer:
     key = jax.random.fold_in(self.key, number)
     pixels = examples.pixels
     ids = examples.id if pixels is None else (pixels.name,)
-    names = np.uint32([checksum(name) for name in ids])
+    names = np.array([checksum(name) for name in ids], np.uint32)
     if examples.tiles is not None:
       names = np.repeat(names, np.diff(examples.tiles.cuts))
     columns = distributed.local_columns(self._batch_size)
@@ -262,6 +267,30 @@ def _of_images(scores, examples):
   return found
 
 
+def milliseconds(
+  score: Callable[[Examples], Scores], examples: Examples, batch_size: int
+) -> float:
+  """Time of the score of one example, in full batches that lie in memory.
+
+  Programs are compiled before. Of a scene it is the time of all its pixels.
+
+  Args:
+    score: scores a split, without maps.
+    examples: at least one; taken several times over where they are few.
+    batch_size: examples scored at once.
+  """
+  n, count = len(examples.id), 1
+  if examples.pixels is None:
+    count = TIMED_BATCHES * batch_size
+    score(examples.take(np.arange(batch_size) % n))
+    examples = examples.take(np.arange(count) % n)
+  else:
+    score(examples)
+  began = time.perf_counter()
+  score(examples)
+  return 1000 * (time.perf_counter() - began) / count
+
+
 def official_scores(
   detector: Detector, state: State, examples: Examples, batch_size: int, key
 ) -> np.ndarray:
@@ -274,6 +303,7 @@ def official_scores(
     [N] float32, in the order of the split.
   """
   order = np.argsort(examples.label, kind="stable")
+  assert detector.official is not None
   score = _official(detector.official.score)
   parts = []
   for k in range(0, len(order), batch_size):

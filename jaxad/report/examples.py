@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from jaxad.columns import Columns
 from jaxad.data.examples import Examples
@@ -24,8 +25,8 @@ DECISIONS = ("#1b2126", "#d55e00", "#56b4e9")
 # Lines around spots of heat in a picture, at most; the longest ones.
 _MOST_LINES = 40
 
-# Points of the line around a single pixel, which is none to look at.
-_SPECK = 5
+# Deviation by which heat is smoothed for them, as a share of the longest side.
+_SMOOTHING = 0.015
 
 # Columns of a row that are shown, those that are the most unusual.
 _MOST_COLUMNS = 4
@@ -57,7 +58,9 @@ def cards(found: Evaluation, shown: Shown) -> dict[int, dict]:
         f"Heat map of {name}; its hottest spot is {100 * heat.max():.0f} % of "
         "the scale.",
       )
-      edge = _paths(heat, EDGE, _SPECK)
+      # Spots that touch have one line, and specks none.
+      smooth = gaussian_filter(np.nan_to_num(heat), _SMOOTHING * max(size))
+      edge = _paths(smooth, EDGE)
       views.append(view | {"truth": truth, "edge": edge})
     elif truth:
       views[0]["truth"] = truth
@@ -100,14 +103,13 @@ def _size(size, most):
   return tuple(max(1, round(share * side)) for side in size)
 
 
-def _paths(area, level=0.5, shortest=0):
+def _paths(area, level=0.5):
   """Lines around what is above a level, as attributes d of SVG paths."""
   paths = []
   for line in outlines(area, level)[:_MOST_LINES]:
-    if len(line) > shortest:
-      # From the middles of pixels to their corners.
-      points = [f"{x:.1f},{y:.1f}" for x, y in line + 0.5]
-      paths.append(f"M{' '.join(points)}")
+    # From the middles of pixels to their corners.
+    points = [f"{x:.1f},{y:.1f}" for x, y in line + 0.5]
+    paths.append(f"M{' '.join(points)}")
   return paths
 
 

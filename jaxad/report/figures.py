@@ -12,7 +12,7 @@ from jaxad.errors import InputError
 from jaxad.evaluation import metrics
 from jaxad.report import charts
 from jaxad.report.charts import CLASSES, COLORS
-from jaxad.report.heat import EDGE, colours, grey, heated, outlines
+from jaxad.report.heat import EDGE, bar_colours, grey, heated, outlines
 from jaxad.report.tables import check_lengths, replacing
 
 DPI = 120
@@ -251,7 +251,7 @@ def _show_scale(part, axes):
   from matplotlib.colors import ListedColormap
 
   bar = part.colorbar(
-    ScalarMappable(cmap=ListedColormap(colours())),
+    ScalarMappable(cmap=ListedColormap(bar_colours() / 255)),
     ax=axes,
     pad=0.01,
     ticks=[0, EDGE, 1],

@@ -20,8 +20,9 @@ class Scale(NamedTuple):
   """What is cold and what is hot.
 
   Attributes:
-    pixels: (cold, hot) values of a map; None takes those of each by itself,
-      where they cannot be compared, see `Detector.relative_maps`.
+    pixels: (cold, hot) values of a map; None takes those of each by itself, its
+      least and its 99th percentile, where maps cannot be compared: see
+      `Detector.relative_maps`.
     images: (cold, hot) scores of images, by which the heat is then weighted;
       else None.
   """
@@ -41,7 +42,7 @@ class Scale(NamedTuple):
     """
     maps, pixels = np.float32(maps), self.pixels
     if pixels is None:
-      ends = np.nanquantile(maps, (0, 1), axis=(-2, -1), keepdims=True)
+      ends = np.nanquantile(maps, (0, 0.99), axis=(-2, -1), keepdims=True)
       pixels = np.float32(ends)
     heat = _share(maps, pixels)
     if self.images is not None:
@@ -57,7 +58,7 @@ def scale_of(
   Args:
     maps: float [n, h, w], of normal images, or None.
     scores: float [N], of normal images.
-    relative: whether each map has a scale of its own.
+    relative: whether maps cannot be compared, see `Detector.relative_maps`.
     scene: whether the map is that of a scene, of whose pixels one in a hundred
       may be anomalous.
   """
@@ -120,6 +121,12 @@ def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
   mixed = (1 - cover) * image + cover * 255 * np.float32(found[..., :3])
   mixed = np.where(seen[..., None], mixed, mixed / 3)
   return np.uint8(mixed + 0.5)
+
+
+def bar_colours(grain: int = 64) -> np.ndarray:
+  """The colours of heat from 0 to 1 over a grey, uint8 [grain, 3]."""
+  middle = np.full((1, grain, 1), 160, np.uint8)
+  return heated(middle, np.linspace(0, 1, grain)[None])[0]
 
 
 def grey(image: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from jaxad.report.examples import (
   scene_views,
   unusual_rows,
 )
-from jaxad.report.heat import heated
+from jaxad.report.heat import bar_colours
 from jaxad.report.html import write_html
 from jaxad.report.page_charts import of_parts, of_scores, of_training
 from jaxad.report.pictures import MISTAKES, SHEET_IMAGES, Shown
@@ -287,9 +287,7 @@ def _plain(config):
 
 def _gradient():
   """The colours of heat over grey, for CSS."""
-  grey = np.full((1, 32, 1), 160, np.uint8)
-  (row,) = heated(grey, np.linspace(0, 1, 32)[None])
-  stops = ", ".join(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in row.tolist())
+  stops = ", ".join(f"#{bytes(one).hex()}" for one in bar_colours())
   return f"linear-gradient(90deg, {stops})"
 
 
