@@ -143,11 +143,7 @@ def described(what, default=None) -> dict:
 def schema(method: str) -> dict:
   """All fields of a configuration: {name: `Field`, or for a group a dict}."""
   return {
-    "method": Field(
-      Literal[tuple(METHODS)],
-      method,
-      "which method; said by the name or file of the configuration.",
-    ),
+    "method": Field(Literal[tuple(METHODS)], method, "named by --config."),
     "seed": Field(Seed, 0, "of the run: parameters, order, what is drawn."),
     "data": {
       "name": Field(str, "textures", fields.meanings(data.load)["name"]),

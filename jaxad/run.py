@@ -33,7 +33,7 @@ from jaxad.event_files import EventFiles
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report import heat, notes
-from jaxad.report.page import write_page, write_seeds_page
+from jaxad.report.page import words_of, write_page, write_seeds_page
 from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
 from jaxad.report.tables import results_table, write_json
 from jaxad.seeds import seeds_table, shared_compilations, summarize
@@ -247,7 +247,8 @@ def _run(config, detector, folder, images):
   print(results_table(results))
   mixture = images.data.transductive
   warned = [*notes.of_threshold(results, mixture), *notes.of_choices(config)]
-  print(*filter(None, [notes.rejections(results), *warned]), sep="\n")
+  goods = words_of(noun, config.data.name)["goods"]
+  print(*filter(None, [notes.rejections(results, goods), *warned]), sep="\n")
   write_page(
     workdir,
     config=config,
