@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The files in `configs/`, by name or path."""
 
+import os
 import pathlib
 import traceback
 import types
@@ -55,10 +56,11 @@ def load(text: str) -> ConfigDict:
 
 def _find(name):
   """The file of this path, or of this name in `folder()`; None without."""
-  if pathlib.Path(name).is_file():
+  # What is no name at all is that of no file.
+  if os.path.isfile(name):
     return pathlib.Path(name)
   path = folder() / f"{name}.py"
-  return path if path.parent == folder() and path.is_file() else None
+  return path if path.parent == folder() and os.path.isfile(path) else None
 
 
 def _module(path):

@@ -15,8 +15,9 @@ import dataclasses
 import functools
 import json
 import pathlib
+import typing
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ import numpy as np
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data, distributed, tensor_file
+from jaxad import data, distributed, fields, foreign, tensor_file
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
@@ -33,9 +34,9 @@ from jaxad.errors import InputError
 from jaxad.evaluation import evaluators
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer
-from jaxad.image_scorer import ImageScorer
+from jaxad.image_scorer import Described, ImageScorer
 from jaxad.plan import Plan
-from jaxad.preprocess import Preprocess, preprocessing
+from jaxad.preprocess import Preprocess
 from jaxad.report import tables
 
 FORMAT = 1
@@ -60,6 +61,51 @@ class Normal(NamedTuple):
   brightness: np.ndarray | None
 
 
+_Word = Annotated[int, fields.Range(0, 2**32 - 1)]
+_Finite = Annotated[float, fields.Range(-1e300, 1e300)]
+
+
+class _Described(NamedTuple):
+  """What a run says of itself beside `Described`."""
+
+  method: str
+  config: dict
+  key: tuple[_Word, _Word]
+  rule: str
+  rule_value: _Finite | None
+  source: str
+  id: tuple[str, ...]
+  score: tuple[_Finite, ...]
+  brightness: tuple[_Finite, ...] | None
+  map_limits: tuple[_Finite, _Finite] | None
+
+  @classmethod
+  def of(cls, description):
+    try:
+      plain = _tuples(description)
+      threshold, normal = plain["threshold"], plain["normal"]
+      found = cls(
+        *(plain[name] for name in ("method", "config", "key")),
+        *(threshold[name] for name in ("rule", "rule_value", "source")),
+        *(normal[name] for name in ("id", "score", "brightness")),
+        plain["map_limits"],
+      )
+      precision = found.config["train"]["matmul_precision"]
+    except (LookupError, TypeError) as error:
+      raise InputError(_DAMAGED) from error
+    fields.check("description", found, cls)
+    fields.check("matmul_precision", precision, _PRECISIONS)
+    lengths = {len(found.id), len(found.score)}
+    if found.brightness is not None:
+      lengths.add(len(found.brightness))
+    if len(lengths) > 1 or lengths == {0}:
+      raise InputError(_DAMAGED)
+    return found
+
+
+_PRECISIONS = typing.get_type_hints(configs.Train)["matmul_precision"]
+
+
 class Run(ImageScorer):
   """A trained run; `load` makes it.
 
@@ -80,28 +126,25 @@ class Run(ImageScorer):
 
   def __init__(self, path: pathlib.Path, description: dict, state_of):
     self.path, self.description = path, description
-    self.method = description["method"]
-    self.config = _tuples(description["config"])
-    seen = description["example"]
-    self.shape, self.dtype = tuple(seen["shape"]), np.dtype(seen["dtype"])
-    self.preprocess = preprocessing(description["preprocess"])
-    self.batch_size = description["batch_size"]
-    self.key = jax.random.wrap_key_data(np.uint32(description["key"]))
-    threshold, normal = description["threshold"], description["normal"]
-    self.threshold = threshold["value"]
-    self.threshold_rule = threshold["rule"], threshold["rule_value"]
-    self.threshold_source = threshold["source"]
+    try:
+      known = Described.of(description)
+      more = _Described.of(description)
+    except InputError as error:
+      raise InputError(f"{path / DESCRIPTION}: {error}") from error
+    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
+    self.preprocess, self.threshold = known.preprocess, known.threshold
+    self.batch_size = known.batch_size
+    self.method, self.config = more.method, more.config
+    self.key = jax.random.wrap_key_data(np.uint32(more.key))
+    self.threshold_rule = more.rule, more.rule_value
+    self.threshold_source = more.source
     optional = lambda v: None if v is None else np.float64(v)
     self.normal = Normal(
-      tuple(normal["id"]),
-      np.float64(normal["score"]),
-      optional(normal["brightness"]),
+      more.id, np.float64(more.score), optional(more.brightness)
     )
+    self.map_limits = more.map_limits
     self.detector = _detector(self.config)
     self.state = state_of(self.detector, self.shape, self.dtype)
-
-    limits = description["map_limits"]
-    self.map_limits = None if limits is None else tuple(limits)
 
   @functools.cached_property
   def part_names(self) -> tuple[str, ...]:
@@ -198,7 +241,7 @@ def read_description(folder: pathlib.Path) -> dict:
   path = folder / DESCRIPTION
   blob = _read(path)
   try:
-    found = json.loads(blob)
+    found = foreign.parse_json(blob)
     if not isinstance(found, dict):
       raise ValueError
     newer = type(found["format"]) is int and found["format"] > FORMAT
@@ -336,7 +379,7 @@ def _detector(config) -> Detector:
   """Of a configuration; the trunk's weights come from the run itself."""
   try:
     return configs.detector_without_weights(config)
-  except (InputError, LookupError, TypeError) as error:
+  except (AttributeError, LookupError, TypeError, ValueError) as error:
     raise InputError(
       f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
       f"configuration ({error}); install the version that trained it."
@@ -378,7 +421,7 @@ def _state(detector, shape, dtype, arrays, folder) -> State:
 
 def _read(path):
   try:
-    return path.read_bytes()
+    return foreign.read_bytes(path)
   except FileNotFoundError as error:
     raise InputError(
       f"{path}: no such file; name the folder of a finished run. One of an "

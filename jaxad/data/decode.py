@@ -2,6 +2,8 @@
 """From image files to arrays of their own size, and from masks to defects."""
 
 import io
+import math
+import os
 import pathlib
 import warnings
 from typing import NamedTuple
@@ -10,14 +12,21 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from jaxad import foreign
 from jaxad.errors import InputError
 
+# Pillow's readers of these alone: others, of PostScript, run programs.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 Source = pathlib.Path | str | bytes
 
-# Pillow warns of images half as large as those that it refuses.
+# Pillow warns of images that are refused here, see `_most_pixels`.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# Rows that are copied at once, out of Pillow's memory into an array: copies of
+# a large image would take several times its size.
+_STRIP = 1024
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -69,12 +78,7 @@ def decode(source: Source) -> np.ndarray:
   """
   with _Reading(source) as opened:
     _check_whole(opened)
-    image = ImageOps.exif_transpose(opened)
-    # Pillow would warn of it, or blend it in.
-    image.info.pop("transparency", None)
-    if not _is_deep(image):
-      return np.asarray(image.convert("RGB"))
-    values = np.asarray(image)
+    values = _pixels(opened, None if _is_deep(opened) else "RGB")
   if values.dtype.kind == "f" and not np.isfinite(values).all():
     raise InputError(f"{_where(source)}pixels that are no finite numbers")
   return values
@@ -102,10 +106,8 @@ def decode_mask(source: Source, threshold: float | None = None) -> np.ndarray:
   """
   with _Reading(source) as opened:
     lossy = opened.format in _LOSSY
-    image = ImageOps.exif_transpose(opened)
-    image.info.pop("transparency", None)
-    plain = _is_deep(image) or image.mode in ("L", "1")
-    values = np.asarray(image if plain else image.convert("RGB"))
+    plain = _is_deep(opened) or opened.mode in ("L", "1")
+    values = _pixels(opened, None if plain else "RGB")
   if values.ndim == 3:
     values = values.max(-1)
   if values.dtype == bool:
@@ -144,6 +146,35 @@ def defects_at(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   return found
 
 
+def _pixels(opened, mode):
+  """The image upright and in a mode, or in its own where that is None."""
+  ImageOps.exif_transpose(opened, in_place=True)
+  # Pillow would warn of it, or blend it in.
+  opened.info.pop("transparency", None)
+  width, height = opened.size
+  found = None
+  for top in range(0, height, _STRIP):
+    strip = opened.crop((0, top, width, min(top + _STRIP, height)))
+    strip = np.asarray(strip if mode is None else strip.convert(mode))
+    if found is None:
+      found = np.empty((height, *strip.shape[1:]), strip.dtype)
+    found[top : top + _STRIP] = strip
+  return found
+
+
+def _most_pixels():
+  """Of an image: Pillow's limit, or that which the environment sets."""
+  text = os.environ.get("JAXAD_MEGAPIXELS")
+  if text is not None:
+    try:
+      Image.MAX_IMAGE_PIXELS = int(1e6 * float(text))
+    except (ValueError, OverflowError) as error:
+      raise InputError(
+        f"JAXAD_MEGAPIXELS={text}: expected a number, such as 500."
+      ) from error
+  return Image.MAX_IMAGE_PIXELS or math.inf
+
+
 def _check_whole(opened):
   """Whether Pillow would read all there is of an image.
 
@@ -172,10 +203,14 @@ class _Reading:
     self._source = source
 
   def __enter__(self):
-    source = self._source
+    source, most = self._source, _most_pixels()
     try:
+      if not isinstance(source, bytes):
+        foreign.check_plain(source)
       file = io.BytesIO(source) if isinstance(source, bytes) else source
-      self._image = Image.open(file)
+      self._image = Image.open(file, formats=FORMATS)
+      if math.prod(self._image.size) > most:
+        raise Image.DecompressionBombError
     except Exception as error:  # Pillow's readers raise nearly anything.
       self._raise(error)
     return self._image
@@ -188,12 +223,15 @@ class _Reading:
   def _raise(self, error):
     if isinstance(error, MemoryError):
       raise error
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = foreign.reason(error)
     if isinstance(error, Image.UnidentifiedImageError):
       reason = "empty file" if _is_empty(self._source) else "not an image file"
     elif isinstance(error, Image.DecompressionBombError):
-      most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
-      reason = f"more than {most:.0f} megapixels; cut it into smaller images"
+      most = _most_pixels() / 1e6
+      reason = (
+        f"more than {most:.0f} megapixels; cut it into smaller images, or set "
+        "the environment variable JAXAD_MEGAPIXELS"
+      )
     elif isinstance(error, OSError) and error.strerror:
       reason = error.strerror
     raise InputError(_where(self._source) + reason) from None
