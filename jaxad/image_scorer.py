@@ -11,7 +11,7 @@ import os
 import pathlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,57 +19,14 @@ import numpy as np
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.errors import InputError
-from jaxad.fields import Count, Range, check
-from jaxad.preprocess import Preprocess, preprocessing
+from jaxad.fields import Count, check
+from jaxad.preprocess import Preprocess
 
 # Batches on their way at a time; what is on the devices is bounded by it.
 IN_FLIGHT = 2
 
 # The number of the keys for scoring, in pixels or in features.
 SCORING = 0
-
-
-class Described(NamedTuple):
-  """What runs and exported scorers say of themselves alike.
-
-  Attributes: as those of `ImageScorer`.
-  """
-
-  shape: tuple[Annotated[int, Range(1, 2**31)], ...]
-  dtype: Literal["uint8", "float32"]
-  preprocess: Preprocess | Columns | Bands | None
-  threshold: Annotated[float, Range(-1e300, 1e300)]
-  batch_size: Count
-
-  @classmethod
-  def of(cls, description: Mapping) -> "Described":
-    """What a file says.
-
-    Raises:
-      InputError: that is not what it may say.
-    """
-    try:
-      seen, threshold = description["example"], description["threshold"]
-      found = cls(
-        tuple(seen["shape"]),
-        seen["dtype"],
-        preprocessing(description["preprocess"]),
-        threshold["value"],
-        description["batch_size"],
-      )
-    except (LookupError, TypeError) as error:
-      raise InputError("the description is damaged.") from error
-    check("description", found, cls)
-    like = found.preprocess
-    if isinstance(like, Preprocess):
-      fits = found.shape == (*like.size, like.channels)
-    elif isinstance(like, Bands):
-      fits = found.shape[2:] == (len(like.chosen),)
-    else:
-      fits = like is None or found.shape == (len(like.of_values),)
-    if not fits:
-      raise InputError(f"description.shape={found.shape}: it does not fit.")
-    return found
 
 
 class ImageScore(NamedTuple):

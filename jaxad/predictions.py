@@ -226,7 +226,11 @@ def _whole_rows(file, columns):
       yield last.decode(**_TEXT)
 
   reader = csv.reader(lines(), strict=True)
-  if tuple(next(reader, ())) != columns:
+  try:
+    head = tuple(next(reader, ()))
+  except csv.Error:
+    head = ()
+  if head != columns:
     raise InputError(
       f"{file.name}: its first line is not {','.join(columns)}; choose another "
       "folder with --output."

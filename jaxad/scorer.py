@@ -20,8 +20,9 @@ import numpy as np
 
 import jaxad
 from jaxad import foreign, tensor_file
+from jaxad.described import Described
 from jaxad.errors import InputError
-from jaxad.image_scorer import Described, ImageScorer
+from jaxad.image_scorer import ImageScorer
 
 # Of the file: its format, the keys of its metadata, and in front of the name of
 # a program; the inputs of a program that are no weights, the last of them in
@@ -51,7 +52,7 @@ class Scorer(ImageScorer):
     except InputError as error:
       raise InputError(f"{path}: {error}") from error
     self.shape, self.dtype = known.shape, np.dtype(known.dtype)
-    self.preprocess, self.threshold = known.preprocess, known.threshold
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
     self.batch_size = known.batch_size
     self._arrays = arrays
 

@@ -15,9 +15,8 @@ import dataclasses
 import functools
 import json
 import pathlib
-import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,16 +24,17 @@ import numpy as np
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data, distributed, fields, foreign, tensor_file
+from jaxad import data, distributed, foreign, tensor_file
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
+from jaxad.described import Described, DescribedRun
 from jaxad.detector import Detector, State
 from jaxad.errors import InputError
 from jaxad.evaluation import evaluators
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer
-from jaxad.image_scorer import Described, ImageScorer
+from jaxad.image_scorer import ImageScorer
 from jaxad.plan import Plan
 from jaxad.preprocess import Preprocess
 from jaxad.report import tables
@@ -61,51 +61,6 @@ class Normal(NamedTuple):
   brightness: np.ndarray | None
 
 
-_Word = Annotated[int, fields.Range(0, 2**32 - 1)]
-_Finite = Annotated[float, fields.Range(-1e300, 1e300)]
-
-
-class _Described(NamedTuple):
-  """What a run says of itself beside `Described`."""
-
-  method: str
-  config: dict
-  key: tuple[_Word, _Word]
-  rule: str
-  rule_value: _Finite | None
-  source: str
-  id: tuple[str, ...]
-  score: tuple[_Finite, ...]
-  brightness: tuple[_Finite, ...] | None
-  map_limits: tuple[_Finite, _Finite] | None
-
-  @classmethod
-  def of(cls, description):
-    try:
-      plain = _tuples(description)
-      threshold, normal = plain["threshold"], plain["normal"]
-      found = cls(
-        *(plain[name] for name in ("method", "config", "key")),
-        *(threshold[name] for name in ("rule", "rule_value", "source")),
-        *(normal[name] for name in ("id", "score", "brightness")),
-        plain["map_limits"],
-      )
-      precision = found.config["train"]["matmul_precision"]
-    except (LookupError, TypeError) as error:
-      raise InputError(_DAMAGED) from error
-    fields.check("description", found, cls)
-    fields.check("matmul_precision", precision, _PRECISIONS)
-    lengths = {len(found.id), len(found.score)}
-    if found.brightness is not None:
-      lengths.add(len(found.brightness))
-    if len(lengths) > 1 or lengths == {0}:
-      raise InputError(_DAMAGED)
-    return found
-
-
-_PRECISIONS = typing.get_type_hints(configs.Train)["matmul_precision"]
-
-
 class Run(ImageScorer):
   """A trained run; `load` makes it.
 
@@ -128,11 +83,11 @@ class Run(ImageScorer):
     self.path, self.description = path, description
     try:
       known = Described.of(description)
-      more = _Described.of(description)
+      more = DescribedRun.of(description)
     except InputError as error:
       raise InputError(f"{path / DESCRIPTION}: {error}") from error
     self.shape, self.dtype = known.shape, np.dtype(known.dtype)
-    self.preprocess, self.threshold = known.preprocess, known.threshold
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
     self.batch_size = known.batch_size
     self.method, self.config = more.method, more.config
     self.key = jax.random.wrap_key_data(np.uint32(more.key))
@@ -143,7 +98,7 @@ class Run(ImageScorer):
       more.id, np.float64(more.score), optional(more.brightness)
     )
     self.map_limits = more.map_limits
-    self.detector = _detector(self.config)
+    self.detector = _detector(self.config, path / DESCRIPTION)
     self.state = state_of(self.detector, self.shape, self.dtype)
 
   @functools.cached_property
@@ -375,13 +330,13 @@ def _parts(state):
   }
 
 
-def _detector(config) -> Detector:
+def _detector(config, path) -> Detector:
   """Of a configuration; the trunk's weights come from the run itself."""
   try:
     return configs.detector_without_weights(config)
   except (AttributeError, LookupError, TypeError, ValueError) as error:
     raise InputError(
-      f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
+      f"{path}: this jaxad ({jaxad.__version__}) does not know the "
       f"configuration ({error}); install the version that trained it."
     ) from error
 
@@ -431,12 +386,3 @@ def _read(path):
     raise InputError(
       f"{path}: it cannot be read ({error.strerror})."
     ) from error
-
-
-def _tuples(value):
-  """A configuration, which has no lists, from JSON, which has no tuples."""
-  if isinstance(value, list):
-    return tuple(map(_tuples, value))
-  if isinstance(value, dict):
-    return {name: _tuples(part) for name, part in value.items()}
-  return value

@@ -165,6 +165,7 @@ def run(name: str, reader, first: int, n: int) -> dict:
   """`fuzz` in a process of its own; how that ended, if not by itself."""
   with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
     folder, said = pathlib.Path(folder), pathlib.Path(folder, "said")
+    (folder / "number").write_text("none")
     hostile = reader.hostile()
     child = os.fork()
     if not child:
@@ -182,8 +183,8 @@ def run(name: str, reader, first: int, n: int) -> dict:
     _, status = os.waitpid(child, 0)
     if status == 0:
       return json.loads((folder / "found.json").read_text())
-    at = (folder / "number").read_text() if (folder / "number").exists() else 0
-    ended = f"input {at} of {name} ended it: {said.read_text()[-3000:]}"
+    at = (folder / "number").read_text()
+    ended = f"input {at} of {name} ended it with {status}: {said.read_text()}"
     return {"reader": name, "faults": [ended]}
 
 
