@@ -24,6 +24,8 @@ Source = pathlib.Path | str | bytes
 # Pillow warns of images that are refused here, see `_most_pixels`.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
 # Rows that are copied at once, out of Pillow's memory into an array: copies of
 # a large image would take several times its size.
 _STRIP = 1024
@@ -226,7 +228,7 @@ class _Reading:
     reason = foreign.reason(error)
     if isinstance(error, Image.UnidentifiedImageError):
       reason = "empty file" if _is_empty(self._source) else "not an image file"
-    elif isinstance(error, Image.DecompressionBombError):
+    elif isinstance(error, _TOO_LARGE):
       most = _most_pixels() / 1e6
       reason = (
         f"more than {most:.0f} megapixels; cut it into smaller images, or set "
