@@ -54,7 +54,7 @@ def read_header(source: Source) -> Header:
   Raises:
     InputError: it has none.
   """
-  with _Reading(source) as opened:
+  with _Reading(source, whole=False) as opened:
     width, height = opened.size
     # Orientations 5 to 8 lie on their side.
     if opened.getexif().get(0x0112, 1) >= 5:
@@ -78,7 +78,7 @@ def decode(source: Source) -> np.ndarray:
     InputError: the image is unreadable, or has values that are no numbers; the
       message does not name it where `source` is bytes.
   """
-  with _Reading(source) as opened:
+  with _Reading(source, whole=True) as opened:
     _check_whole(opened)
     values = _pixels(opened, None if _is_deep(opened) else "RGB")
   if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -106,7 +106,7 @@ def decode_mask(source: Source, threshold: float | None = None) -> np.ndarray:
   Raises:
     InputError: the mask is unreadable.
   """
-  with _Reading(source) as opened:
+  with _Reading(source, whole=True) as opened:
     lossy = opened.format in _LOSSY
     plain = _is_deep(opened) or opened.mode in ("L", "1")
     values = _pixels(opened, None if plain else "RGB")
@@ -199,17 +199,27 @@ def _check_whole(opened):
 
 
 class _Reading:
-  """Opens an image; what Pillow raises in the block is an `InputError`."""
+  """Opens an image; what Pillow raises in the block is an `InputError`.
 
-  def __init__(self, source):
-    self._source = source
+  Args:
+    source: of the image.
+    whole: whether all of the file will be read: then it is at once, since
+      Pillow makes room for whatever length a damaged file claims of a part.
+  """
+
+  def __init__(self, source, whole):
+    self._source, self._whole = source, whole
 
   def __enter__(self):
     source, most = self._source, _most_pixels()
     try:
-      if not isinstance(source, bytes):
+      if isinstance(source, bytes):
+        file = io.BytesIO(source)
+      elif self._whole:
+        file = io.BytesIO(foreign.read_bytes(source))
+      else:
         foreign.check_plain(source)
-      file = io.BytesIO(source) if isinstance(source, bytes) else source
+        file = source
       self._image = Image.open(file, formats=FORMATS)
       # WebP is unpacked as a whole, and then copied twice.
       copies = 2 if self._image.format == "WEBP" else 1
@@ -225,7 +235,7 @@ class _Reading:
       self._raise(error)
 
   def _raise(self, error):
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and self._whole:
       raise error
     reason = foreign.reason(error)
     if isinstance(error, Image.UnidentifiedImageError):
