@@ -2,6 +2,7 @@
 """From image files to arrays of their own size, and from masks to defects."""
 
 import io
+import itertools
 import math
 import os
 import pathlib
@@ -26,9 +27,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
-# Rows that are copied at once, out of Pillow's memory into an array: copies of
-# a large image would take several times its size.
-_STRIP = 1024
+# Pixels that are copied at once, out of Pillow's memory into an array: copies of
+# all of a large image would take several times its size.
+_PART = 2**20
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -109,9 +110,8 @@ def decode_mask(source: Source, threshold: float | None = None) -> np.ndarray:
   with _Reading(source, whole=True) as opened:
     lossy = opened.format in _LOSSY
     plain = _is_deep(opened) or opened.mode in ("L", "1")
-    values = _pixels(opened, None if plain else "RGB")
-  if values.ndim == 3:
-    values = values.max(-1)
+    brightest = lambda part: part if plain else part.max(-1)
+    values = _pixels(opened, None if plain else "RGB", brightest)
   if values.dtype == bool:
     return values
   if threshold is None:
@@ -148,19 +148,20 @@ def defects_at(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   return found
 
 
-def _pixels(opened, mode):
-  """The image upright and in a mode, or in its own where that is None."""
+def _pixels(opened, mode, of=lambda part: part):
+  """A function of the image upright and in a mode; None is its own."""
   ImageOps.exif_transpose(opened, in_place=True)
   # Pillow would warn of it, or blend it in.
   opened.info.pop("transparency", None)
-  width, height = opened.size
+  w, h = opened.size
+  rows, columns = max(1, _PART // w), min(w, _PART)
   found = None
-  for top in range(0, height, _STRIP):
-    strip = opened.crop((0, top, width, min(top + _STRIP, height)))
-    strip = np.asarray(strip if mode is None else strip.convert(mode))
+  for y, x in itertools.product(range(0, h, rows), range(0, w, columns)):
+    part = opened.crop((x, y, min(x + columns, w), min(y + rows, h)))
+    part = of(np.asarray(part if mode is None else part.convert(mode)))
     if found is None:
-      found = np.empty((height, *strip.shape[1:]), strip.dtype)
-    found[top : top + _STRIP] = strip
+      found = np.empty((h, w, *part.shape[2:]), part.dtype)
+    found[y : y + rows, x : x + columns] = part
   return found
 
 
