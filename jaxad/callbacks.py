@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from jaxad.checkpoints import Checkpoints
 from jaxad.detector import Plan, State
+from jaxad.errors import InputError
 from jaxad.event_files import EventFiles
 from jaxad.loop import Callback, Diverged, Moment
 
@@ -81,21 +82,37 @@ class Log(Callback):
 
   def lines(self) -> list[dict]:
     """All lines of the file."""
-    text = self._path.read_text() if self._path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
+    return [figures for _, figures in _figures(self._path)]
 
 
 def _drop_lines_after(path, step):
   """Removes lines that a resumed run is about to write again."""
-  if not path.exists():
-    return
-  lines = path.read_text().splitlines(keepends=True)
-  kept = [
-    line
-    for line in lines
-    if line.endswith("\n") and json.loads(line)["step"] <= step
-  ]
-  path.write_text("".join(kept))
+  if path.exists():
+    found = _figures(path)
+    kept = [line + "\n" for line, figures in found if figures["step"] <= step]
+    path.write_text("".join(kept))
+
+
+def _figures(path):
+  """(line, what it says) of each whole line.
+
+  Raises:
+    InputError: one is none of a log.
+  """
+  text = path.read_text(errors="replace") if path.exists() else ""
+  found = []
+  # What follows the last line end was being written when the process ended.
+  for number, line in enumerate(text.split("\n")[:-1], 1):
+    try:
+      figures = json.loads(line)
+      if type(figures["step"]) is not int:
+        raise TypeError
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+      raise InputError(
+        f"{path}: line {number} is damaged; remove it, or start another run."
+      ) from error
+    found.append((line, figures))
+  return found
 
 
 class ProgressBar(Callback):

@@ -1,11 +1,13 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The files in `configs/`, by name or path.
 
+
 A file may have a `PAPER`: {preset: {figure: value}}, what its paper states for
 a data set and subset, "mnist/8"; without a subset, "mnist", the mean over all.
 """
 
 import contextlib
+import os
 import pathlib
 import traceback
 import types
@@ -103,10 +105,11 @@ def _path(name):
 
 def _find(name):
   """The file of this path, or of this name in `folder()`; None without."""
-  if pathlib.Path(name).is_file():
+  # What is no name at all is that of no file.
+  if os.path.isfile(name):
     return pathlib.Path(name)
   path = folder() / f"{name}.py"
-  return path if path.parent == folder() and path.is_file() else None
+  return path if path.parent == folder() and os.path.isfile(path) else None
 
 
 def _module(path):

@@ -10,7 +10,6 @@ files). `jaxad.export` writes the file.
 
 import dataclasses
 import functools
-import json
 import pathlib
 import re
 from collections.abc import Callable
@@ -21,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxad
-from jaxad import tensor_file
+from jaxad import foreign, tensor_file
+from jaxad.described import Described
 from jaxad.errors import InputError
 from jaxad.image_scorer import ImageScorer
-from jaxad.preprocess import preprocessing
 
 # Of the file: its format, the keys of its metadata, and in front of the name of
 # a program; the inputs of a program that are no weights, the last of them in
@@ -49,11 +48,13 @@ class Scorer(ImageScorer):
 
   def __init__(self, path, metadata: dict, arrays: dict):
     self.path, self.metadata = path, metadata
-    self.shape = tuple(metadata["example"]["shape"])
-    self.dtype = np.dtype(metadata["example"]["dtype"])
-    self.preprocess = preprocessing(metadata["preprocess"])
-    self.threshold = metadata["threshold"]["value"]
-    self.batch_size = metadata["batch_size"]
+    try:
+      known = Described.of(metadata)
+    except InputError as error:
+      raise InputError(f"{path}: {error}") from error
+    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
+    self.batch_size = known.batch_size
     self._arrays = arrays
 
   __call__ = ImageScorer.score
@@ -194,7 +195,7 @@ def load_scorer(path: str | pathlib.Path) -> Scorer:
     InputError: no such file, a damaged one, or one of a newer version.
   """
   try:
-    blob = pathlib.Path(path).read_bytes()
+    blob = foreign.read_bytes(path)
   except OSError as error:
     raise InputError(
       f"{path}: it cannot be read ({error.strerror})."
@@ -211,7 +212,7 @@ def read_scorer(blob: bytes, path) -> tuple[dict, dict[str, np.ndarray]]:
   """
   arrays, strings = tensor_file.unpacked(blob, path)
   try:
-    metadata = json.loads(strings[METADATA])
+    metadata = foreign.parse_json(strings[METADATA])
     format_, made_by = metadata["format"], metadata["versions"]["jaxad"]
     whole = strings[DIGEST] == digest(blob)
   except (ValueError, LookupError, TypeError, RecursionError) as error:

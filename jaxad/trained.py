@@ -24,10 +24,11 @@ import numpy as np
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data, distributed, tensor_file
+from jaxad import data, distributed, foreign, tensor_file
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
+from jaxad.described import Described, DescribedRun
 from jaxad.detector import Detector, State
 from jaxad.errors import InputError
 from jaxad.evaluation import evaluators
@@ -35,7 +36,7 @@ from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer
 from jaxad.image_scorer import ImageScorer
 from jaxad.plan import Plan
-from jaxad.preprocess import Preprocess, preprocessing
+from jaxad.preprocess import Preprocess
 from jaxad.report import heat, tables
 
 FORMAT = 1
@@ -80,31 +81,29 @@ class Run(ImageScorer):
 
   def __init__(self, path: pathlib.Path, description: dict, state_of):
     self.path, self.description = path, description
-    self.method = description["method"]
-    self.config = _tuples(description["config"])
-    seen = description["example"]
-    self.shape, self.dtype = tuple(seen["shape"]), np.dtype(seen["dtype"])
-    self.preprocess = preprocessing(description["preprocess"])
-    self.batch_size = description["batch_size"]
-    data_of_key = jnp.asarray(description["key"], jnp.uint32)
-    self.key = jax.random.wrap_key_data(data_of_key)
-    threshold, normal = description["threshold"], description["normal"]
-    self.threshold = threshold["value"]
-    self.threshold_rule = threshold["rule"], threshold["rule_value"]
-    self.threshold_source = threshold["source"]
-    brightness = normal["brightness"]
+    try:
+      known = Described.of(description)
+      more = DescribedRun.of(description)
+    except InputError as error:
+      raise InputError(f"{path / DESCRIPTION}: {error}") from error
+    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
+    self.batch_size = known.batch_size
+    self.method, self.config = more.method, more.config
+    self.key = jax.random.wrap_key_data(np.uint32(more.key))
+    self.threshold_rule = more.rule, more.rule_value
+    self.threshold_source = more.source
+    optional = lambda v: None if v is None else np.float64(v)
     self.normal = Normal(
-      tuple(normal["id"]),
-      np.array(normal["score"], np.float64),
-      None if brightness is None else np.array(brightness, np.float64),
+      more.id, np.float64(more.score), optional(more.brightness)
     )
-    self.detector = _detector(self.config)
+    self.detector = _detector(self.config, path / DESCRIPTION)
     self.state = state_of(self.detector, self.shape, self.dtype)
 
-    limits, images = description["map_limits"], None
+    limits, images = more.map_limits, None
     if not self._of_scenes and (limits is None or self.detector.relative_maps):
       limits, images = None, heat.score_limits(self.normal.score)
-    self.scale = heat.Scale(limits and tuple(limits), images)
+    self.scale = heat.Scale(limits, images)
 
   @functools.cached_property
   def part_names(self) -> tuple[str, ...]:
@@ -201,7 +200,7 @@ def read_description(folder: pathlib.Path) -> dict:
   path = folder / DESCRIPTION
   blob = _read(path)
   try:
-    found = json.loads(blob)
+    found = foreign.parse_json(blob)
     if not isinstance(found, dict):
       raise ValueError
     newer = type(found["format"]) is int and found["format"] > FORMAT
@@ -329,13 +328,13 @@ def _parts(state):
   }
 
 
-def _detector(config) -> Detector:
+def _detector(config, path) -> Detector:
   """Of a configuration; the trunk's weights come from the run itself."""
   try:
     return configs.detector_without_weights(config)
-  except (InputError, LookupError, TypeError) as error:
+  except (AttributeError, LookupError, TypeError, ValueError) as error:
     raise InputError(
-      f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
+      f"{path}: this jaxad ({jaxad.__version__}) does not know the "
       f"configuration ({error}); install the version that trained it."
     ) from error
 
@@ -375,7 +374,7 @@ def _state(detector, shape, dtype, arrays, folder) -> State:
 
 def _read(path):
   try:
-    return path.read_bytes()
+    return foreign.read_bytes(path)
   except FileNotFoundError as error:
     raise InputError(
       f"{path}: no such file; name the folder of a finished run. One of an "
@@ -385,12 +384,3 @@ def _read(path):
     raise InputError(
       f"{path}: it cannot be read ({error.strerror})."
     ) from error
-
-
-def _tuples(value):
-  """A configuration, which has no lists, from JSON, which has no tuples."""
-  if isinstance(value, list):
-    return tuple(map(_tuples, value))
-  if isinstance(value, dict):
-    return {name: _tuples(part) for name, part in value.items()}
-  return value

@@ -2,6 +2,7 @@
 """The file formats of MNIST and CIFAR-10: from one file to arrays."""
 
 import gzip
+import io
 import math
 import pathlib
 import pickle
@@ -9,6 +10,7 @@ import zlib
 
 import numpy as np
 
+from jaxad import foreign
 from jaxad.errors import InputError
 
 
@@ -62,8 +64,9 @@ def pickled(path: pathlib.Path, length: int) -> tuple[np.ndarray, np.ndarray]:
     try:
       batch = _Unpickler(file, encoding="latin1").load()
     except Exception as error:  # Broken pickles raise nearly anything.
+      said = foreign.reason(error)
       raise InputError(
-        f"{path} is not a batch of CIFAR-10 ({reason(error)}); get it again"
+        f"{path} is not a batch of CIFAR-10 ({said}); get it again"
       ) from None
   if not isinstance(batch, dict):
     batch = {}
@@ -114,6 +117,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _opened(path):
   try:
+    foreign.check_plain(path)
     return path.open("rb")
   except OSError as error:
     raise InputError(
@@ -128,13 +132,12 @@ def _content(path):
   if content[:2] != b"\x1f\x8b":
     return content
   try:
-    return gzip.decompress(content)
-  except (OSError, EOFError, zlib.error) as error:
+    with gzip.open(io.BytesIO(content)) as file:
+      most = max(foreign.SMALL, foreign.RATIO * len(content))
+      unpacked = file.read(most + 1)
+    foreign.check_unpacked(len(unpacked), len(content))
+    return unpacked
+  except (OSError, EOFError, ValueError, zlib.error) as error:
     raise InputError(
-      f"{path} is a broken gzip file ({reason(error)}); get it again"
+      f"{path} is a broken gzip file ({foreign.reason(error)}); get it again"
     ) from None
-
-
-def reason(error: Exception) -> str:
-  """What an error says, in one line."""
-  return " ".join(str(error).split()) or type(error).__name__

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxad import foreign, named_arrays
 from jaxad.data import array_files, folder
 from jaxad.data.decode import decode
 from jaxad.errors import InputError
@@ -187,16 +188,16 @@ def _npz(path, shape, classes):
   if not zipfile.is_zipfile(path):
     raise InputError(f"{path} is not an .npz file, or damaged; get it again")
   try:
-    with np.load(path) as archive:
-      for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
-        if first in archive:
-          return reader(archive, path, shape, classes)
-      found = ", ".join(archive) or "nothing"
+    archive = named_arrays.read(path)
+    for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
+      if first in archive:
+        return reader(archive, path, shape, classes)
+    found = ", ".join(archive) or "nothing"
   except InputError:
     raise
   except Exception as error:  # Broken archives raise nearly anything.
     raise InputError(
-      f"{path} cannot be read ({array_files.reason(error)}); get it again"
+      f"{path} cannot be read ({foreign.reason(error)}); get it again"
     ) from None
   raise InputError(
     f"{path} has {found}; expected x_train, y_train, x_test and y_test"

@@ -229,6 +229,8 @@ def _read_entry(archive, name):
   # no small file unpacks to a huge one. Bit 0 is encryption.
   if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
     raise _Damaged(f"{name} is compressed or encrypted")
+  if entry.compress_size > os.fstat(archive.fp.fileno()).st_size:
+    raise _Damaged(f"{name} is larger than the file")
   return archive.read(entry)
 
 
