@@ -217,7 +217,7 @@ def _parquet(path):
     if getattr(error, "strerror", None):  # of the file system
       raise
     said = foreign.reason(error)
-    raise InputError(f"{path}: no sound Parquet file ({said})") from error
+    raise InputError(f"{path}: not a sound Parquet file ({said})") from error
   return Table(columns, np.arange(1, table.num_rows + 1))
 
 
