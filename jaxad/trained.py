@@ -90,12 +90,14 @@ class Run(ImageScorer):
     self.preprocess, self.threshold = known.preprocess, float(known.threshold)
     self.batch_size = known.batch_size
     self.method, self.config = more.method, more.config
-    self.key = jax.random.wrap_key_data(np.uint32(more.key))
+    self.key = jax.random.wrap_key_data(jnp.array(more.key, jnp.uint32))
     self.threshold_rule = more.rule, more.rule_value
     self.threshold_source = more.source
-    optional = lambda v: None if v is None else np.float64(v)
+    brightness = more.brightness
     self.normal = Normal(
-      more.id, np.float64(more.score), optional(more.brightness)
+      more.id,
+      np.array(more.score, np.float64),
+      None if brightness is None else np.array(brightness, np.float64),
     )
     self.detector = _detector(self.config, path / DESCRIPTION)
     self.state = state_of(self.detector, self.shape, self.dtype)
