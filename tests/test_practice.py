@@ -364,7 +364,7 @@ def test_a_run_that_was_killed_before_it_began_starts_again(tmp_path, left):
 def test_a_workdir_that_is_a_file(tmp_path, capsys):
   path = tmp_path / "file"
   path.touch()
-  refused(command(tmp_path, path), capsys, str(path), "no folder")
+  refused(command(tmp_path, path), capsys, str(path), "not a folder")
 
 
 @pytest.mark.whole
