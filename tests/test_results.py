@@ -17,6 +17,7 @@ from jaxad.evaluation import scoring
 from jaxad.report import results_page
 from jaxad.report.entries import Entry, read
 from jaxad.report.tables import write_json
+from jaxad.seeds import aggregate
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENTRIES = read(ROOT / "results")
@@ -147,7 +148,8 @@ def test_every_spelling_of_a_command_is_one(program):
 def test_of_seeds_the_first_run_and_the_summary_are_added(checkout, finished):
   for seed in (2, 10):
     shutil.copytree(finished, finished.parent / "seeds" / f"seed-{seed}")
-  summary = {"seeds": [2, 10], "image_auroc": {"mean": 0.8, "std": 0.1}}
+  runs = [{"image_auroc": value} for value in (0.75, 0.85)]
+  summary = {"seeds": [2, 10], **aggregate(runs)}
   write_json(finished.parent / "seeds" / "seeds.json", summary)
   path = results.add(
     finished.parent / "seeds",
@@ -264,15 +266,13 @@ def test_the_time_of_a_scene_is_of_all_its_pixels(monkeypatch):
 
 
 def test_deviations_are_those_of_the_sample_with_their_count():
-  seeds = {
-    "seeds": [0, 1, 2],
-    "image_auroc": {"mean": 0.5, "std": (2 / 3) ** 0.5 / 10},
-  }
+  runs = [{"image_auroc": value} for value in (0.4, 0.5, 0.6)]
+  seeds = {"seeds": [0, 1, 2], **aggregate(runs)}
   found = entry("x", "rx", seeds, image_auroc=0.4, f1_max=0.25)
   assert shown(found, "image_auroc") == "0.500±0.100 (3)"
   assert shown(found, "f1_max") == "0.250"
   assert shown(found, "pixel_auroc") == "-"
-  once = entry("x", "rx", {"seeds": [0], "f1_max": {"mean": 0.5, "std": 0.0}})
+  once = entry("x", "rx", {"seeds": [0], **aggregate([{"f1_max": 0.5}])})
   assert shown(once, "f1_max") == "0.500"
 
 

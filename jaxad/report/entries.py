@@ -2,7 +2,6 @@
 """Reported runs, as they lie in results/: their files, and figures of them."""
 
 import json
-import math
 import pathlib
 import shlex
 from typing import NamedTuple
@@ -73,12 +72,8 @@ class Entry(NamedTuple):
   def figure(self, name: str) -> Figure | None:
     """A figure of `results.json` by its name, None where there is none."""
     if self.seeds and name in self.seeds:
-      found, n = self.seeds[name], len(self.seeds["seeds"])
-      if n == 1:
-        return Figure(found["mean"])
-      # The file has the deviation of the population.
-      deviation = found["std"] * math.sqrt(n / (n - 1))
-      return Figure(found["mean"], deviation, n)
+      found = self.seeds[name]
+      return Figure(found["mean"], found["std"], found["n"])
     value = self.results.get(name)
     return None if value is None else Figure(value)
 
