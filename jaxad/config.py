@@ -152,7 +152,7 @@ def schema(method: str) -> dict:
         Holdout,
         HOLDOUT,
         "part of the normal training images that is kept from training, for "
-        "the threshold. With 0 that comes from training images.",
+        "the threshold. With 0 the threshold comes from training images.",
       ),
     },
     "train": described(Train),

@@ -82,13 +82,13 @@ def _command(argv):
       dest="images",
       nargs=1,
       metavar="FILE",
-      help=f"for a run on a {noun}: one with its {its}",
+      help=f"of a run on a {noun}: another with the same {its}",
     )
   parser.add_argument(
     "--output",
     type=pathlib.Path,
     metavar="DIR",
-    help="folder for the results (default: predictions, in that of the run)",
+    help="folder for the results (default: predictions, below that of the run)",
   )
   parser.add_argument(
     "--threshold",

@@ -68,16 +68,18 @@ def _command(argv):
   what.add_argument(
     "--check",
     action="store_true",
-    help="whether docs/results.md is what --write would write",
+    help="check that docs/results.md is what --write would write",
   )
-  parser.add_argument("--id", help="of the entry (default: METHOD-DATA)")
+  parser.add_argument(
+    "--id", help="name of the entry (default: METHOD-DATA[-VARIANT])"
+  )
   parser.add_argument(
     "--setting",
     choices=SETTINGS,
-    help="the paper's, or a smaller one (default)",
+    help="paper: the paper's setting; reduced: a smaller one (default)",
   )
   parser.add_argument(
-    "--variant", help="what tells it from other runs of the method on the data"
+    "--variant", help="distinguishes runs of one method on the same data"
   )
   parser.add_argument("--note", help="a line for the reader of results.json")
   args = parser.parse_args(argv)

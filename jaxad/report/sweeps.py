@@ -124,9 +124,10 @@ def _notes(rows):
   ]
   if any(row.paper for row in rows):
     notes.append(
-      "Paper: what the method's paper states for the data set, as it stands in "
-      "the configuration; the difference is ours less the paper's. Sizes and "
-      "lengths of a run may be smaller than there."
+      "Paper: what the method's paper states for the data set, or its authors' "
+      "checkpoints give, as it stands in the configuration; the difference is "
+      "ours less the paper's. Sizes and lengths of a run may be smaller than "
+      "there."
     )
   return notes
 
