@@ -23,3 +23,11 @@ fashion=(--config rsrae:fashion_mnist/t_shirt_top --config.data.root="$DATA/fash
 jaxad run "${fashion[@]}" --config.data.contamination=0.5 --config.train.epochs=40
 jaxad run "${fashion[@]}" --config.data.contamination=0.1 --config.train.epochs=20
 jaxad run "${fashion[@]}" --config.data.contamination=0.3 --config.train.epochs=20
+# CAVGA without labels, and with the score of the paper, on the embedded metal.
+jaxad run --config cavga --config.detector.supervision=none
+jaxad run --config cavga --config.detector.score=error
+# A plain VAE in place of adVAE.
+for table in letter cardio satellite optdigits pendigits; do
+  jaxad run --config advae:table/$table --config.data.root="$DATA/tabular/$table.mat" --config.detector.gamma=0 \
+    --config.detector.m_x=0 --config.train.steps=8000
+done
