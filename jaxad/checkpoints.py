@@ -98,10 +98,12 @@ class Checkpoints:
     if step is not None:
       return self._read(like, step)
     steps = sorted(self._manager.all_steps(), reverse=True)
+    failure = None
     for k, step in enumerate(steps):
       try:
         found = self._read(like, step)
-      except InputError:
+      except InputError as error:
+        failure = error.__cause__
         continue
       for damaged in steps[:k]:
         self._set_aside(damaged, step)
@@ -109,7 +111,7 @@ class Checkpoints:
     raise InputError(
       f"no checkpoint in {self._folder} can be read; start again in another "
       "--workdir."
-    )
+    ) from failure
 
   def _read(self, like, step):
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
@@ -120,6 +122,8 @@ class Checkpoints:
     try:
       restored = self._manager.restore(step, args=args)
       state, saved = restored.state, restored.position
+      if "checksum" not in saved:  # of an older jaxad
+        return state, saved
       # Most of what lies on the disk has no checksum of its own.
       if checksum(state) != saved["checksum"]:
         raise ValueError("other bits than were saved")

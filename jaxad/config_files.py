@@ -1,7 +1,6 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The files in `configs/`, by name or path.
 
-
 A file may have a `PAPER`: {preset: {figure: value}}, what its paper states for
 a data set and subset, "mnist/8"; without a subset, "mnist", the mean over all.
 """

@@ -62,7 +62,7 @@ class DescribedRun(NamedTuple):
 
   method: str
   config: dict
-  key: tuple[Word, Word]
+  key: tuple[Word, ...]
   weights_sha256: str
   map_limits: tuple[Finite, Finite] | None
   rule: str

@@ -45,11 +45,12 @@ class EventFiles:
     from tensorboard.compat.proto.event_pb2 import SessionLog
 
     self._folder.mkdir(exist_ok=True)
-    files = sorted(self._folder.glob("events.out.tfevents.*"))
+    files = sorted(self._folder.glob("events.out.tfevents.[0-9]*[0-9]"))
     for file in files:
       _cut(file, step)
     # They are read in the order of their names.
-    self._file = self._folder / f"events.out.tfevents.{len(files):04d}"
+    last = int(files[-1].name.rpartition(".")[2]) if files else -1
+    self._file = self._folder / f"events.out.tfevents.{last + 1:04d}"
     self._append(file_version="brain.Event:2")
     # A TensorBoard that looks on forgets the later steps that it has read.
     start = SessionLog(status=SessionLog.START)
@@ -78,6 +79,7 @@ class EventFiles:
 
 def _cut(file, step):
   """Removes events that a resumed run is about to write again."""
+  from google.protobuf.message import DecodeError
   from tensorboard.compat.proto.event_pb2 import Event
 
   blob, end = file.read_bytes(), 0
@@ -85,7 +87,10 @@ def _cut(file, step):
   while len(blob) >= end + 12:
     (size,) = struct.unpack_from("<Q", blob, end)
     event, after = blob[end + 12 : end + 12 + size], end + 16 + size
-    if after > len(blob) or Event.FromString(event).step > step:
+    try:
+      if after > len(blob) or Event.FromString(event).step > step:
+        break
+    except DecodeError:  # a kill may leave anything at the end
       break
     end = after
   if end < len(blob):

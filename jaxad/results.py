@@ -149,7 +149,7 @@ def add(
   """
   files = _files(workdir)
   config = files["config.json"]
-  found = Entry("", config, files["results.json"], None)
+  found = Entry("", config, files["results.json"], files.get("seeds.json"))
   name = id or "-".join(
     part.replace("/", "-").replace(" ", "-")
     for part in (found.method, found.data, variant)
@@ -184,7 +184,9 @@ def add(
 def _files(workdir):
   """{name: content} of a finished run; of seeds, the first has the details."""
   first = workdir
-  seeds = sorted(workdir.glob("seed-*"), key=lambda p: int(p.name[5:]))
+  # A sweep has the log of each beside it.
+  seeds = [p for p in workdir.glob("seed-*") if p.name[5:].isdecimal()]
+  seeds.sort(key=lambda path: int(path.name[5:]))
   wanted = {"config.json": first, "results.json": first}
   if seeds:
     wanted = {"config.json": seeds[0], "results.json": seeds[0]}
@@ -218,11 +220,11 @@ def _places(config):
       and isinstance(value, str)
       and (name != "weights" or pathlib.Path(value).suffix)
     ):
-      places[value] = _place(pathlib.Path(value), _PATHS[name])
+      places[value] = _below(pathlib.Path(value), _PATHS[name])
   return places
 
 
-def _place(path, variable):
+def _below(path, variable):
   root = os.environ.get(variable)
   if root and path.absolute().is_relative_to(pathlib.Path(root).absolute()):
     path = path.absolute().relative_to(pathlib.Path(root).absolute())

@@ -5,7 +5,7 @@
     python -m jaxad.sweep --config vae,pca --over data.subset=0,1,2 --jobs 2
 
 Each run is `python -m jaxad.run` in a process of its own: one that fails stops
-no other. `sweep.csv`, `sweep.md` and `sweep.html` are written after each.
+no other. `sweep.csv`, `sweep.md` and `sweep.html` are written as runs end.
 """
 
 import contextlib
@@ -170,9 +170,9 @@ def _sweep(args) -> int:
       config = configs[run.cell.name]
       config.seed = run.seed
       _look_at(run, config)
-    report = lambda: _report(args, runs)
+    report = processes.now_and_then(lambda: _report(args, runs))
     _run(runs, shares, args.workdir, report)
-    report()
+    _report(args, runs)
   failed = [run for run in runs if run.state == FAILED]
   for run in failed:
     print(f"FAILED {run.name}: {run.reason} ({run.log})", file=sys.stderr)
@@ -221,7 +221,12 @@ def _taken(workdir, resume, described):
       "to start one."
     )
   if resume:
-    theirs = json.loads(path.read_text())
+    try:
+      theirs = dict(json.loads(path.read_text()))
+    except ValueError as error:
+      raise InputError(
+        f"{path}: it is damaged; start the sweep in another --workdir."
+      ) from error
     where = [f"--{field}" for field in FREE]
     if found := grid.difference(theirs, described, where):
       raise InputError(

@@ -90,7 +90,11 @@ class Run(ImageScorer):
     self.preprocess, self.threshold = known.preprocess, float(known.threshold)
     self.batch_size = known.batch_size
     self.method, self.config = more.method, more.config
-    self.key = jax.random.wrap_key_data(jnp.array(more.key, jnp.uint32))
+    data_of_key = jnp.array(more.key, jnp.uint32)
+    try:
+      self.key = jax.random.wrap_key_data(data_of_key)
+    except (TypeError, ValueError) as error:
+      raise InputError(f"{path / DESCRIPTION}: {_DAMAGED}") from error
     self.threshold_rule = more.rule, more.rule_value
     self.threshold_source = more.source
     brightness = more.brightness

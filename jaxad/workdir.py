@@ -3,6 +3,7 @@
 
 import csv
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import filelock
@@ -28,7 +29,9 @@ FREE = frozenset(
 LOCK = ".lock"
 EXAMPLES = "examples.csv"
 # What a process that was killed was writing, see `tables.replacing`.
-HALF_WRITTEN = "*.[0-9]*.tmp"
+HALF_WRITTEN = re.compile(
+  r".+\.(json|jsonl|csv|npy|png|html|safetensors)\.\d+\.tmp"
+)
 # File names need not be valid UTF-8; their bytes go through as they are.
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
@@ -131,8 +134,9 @@ class Workdir:
   def _acquire(self):
     try:
       self._lock.acquire()
-      for left in self.path.glob(HALF_WRITTEN):
-        left.unlink()
+      for left in self.path.glob("*.tmp"):
+        if HALF_WRITTEN.fullmatch(left.name):
+          left.unlink()
     except filelock.Timeout as error:
       raise InputError(
         f"--workdir {self.path}: another process is at work in it; wait for "

@@ -183,6 +183,19 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(
   assert Checkpoints(folder).latest_step() == 12
 
 
+def test_a_checkpoint_without_a_checksum_is_one_of_before(
+  checkpoints, monkeypatch
+):
+  save = ocp.args.JsonSave
+  monkeypatch.setattr(
+    ocp.args, "JsonSave", lambda saved: save(saved["position"])
+  )
+  checkpoints.save(state_at(3), {"epoch": 1})
+  state, position = checkpoints.restore(state_at(0))
+  assert_same(state, state_at(3))
+  assert position == {"epoch": 1}
+
+
 @broken_reads
 def test_no_damage_goes_unseen(checkpoints, tmp_path):
   """Every file of a checkpoint cut short or changed: the one before, or all."""

@@ -353,12 +353,12 @@ def test_a_run_that_was_killed_before_it_began_starts_again(tmp_path, left):
     folder.begin([], None)
   assert workdir.config_of(tmp_path) == {"seed": 0}
   # What a kill left half-written goes when the run goes on; nothing else does.
-  for name in ("model.safetensors.71.tmp", "notes.tmp"):
+  for name in ("model.safetensors.71.tmp", "notes.tmp", "a.2024.tmp"):
     (tmp_path / name).touch()
   with workdir.Workdir(tmp_path, {"seed": 0}, resume=True):
     pass
   names = [path.name for path in contents(tmp_path)]
-  assert names == ["config.json", "examples.csv", "notes.tmp"]
+  assert names == ["a.2024.tmp", "config.json", "examples.csv", "notes.tmp"]
 
 
 def test_a_workdir_that_is_a_file(tmp_path, capsys):

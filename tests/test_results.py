@@ -148,6 +148,7 @@ def test_every_spelling_of_a_command_is_one(program):
 def test_of_seeds_the_first_run_and_the_summary_are_added(checkout, finished):
   for seed in (2, 10):
     shutil.copytree(finished, finished.parent / "seeds" / f"seed-{seed}")
+    (finished.parent / "seeds" / f"seed-{seed}.log").touch()  # of a sweep
   runs = [{"image_auroc": value} for value in (0.75, 0.85)]
   summary = {"seeds": [2, 10], **aggregate(runs)}
   write_json(finished.parent / "seeds" / "seeds.json", summary)
@@ -164,6 +165,22 @@ def test_of_seeds_the_first_run_and_the_summary_are_added(checkout, finished):
   assert found.results["variant"] == "448 px"
   assert found.results["setting"] == "paper"
   assert found.results["note"] == "a word"
+
+
+def test_a_summary_of_an_older_jaxad_is_refused(checkout, finished):
+  shutil.copytree(finished, checkout / "seeds" / "seed-0")
+  older = {"seeds": [0], "image_auroc": {"mean": 0.8, "std": 0.0}}
+  write_json(checkout / "seeds" / "seeds.json", older)
+  results.add(checkout / "seeds", checkout / "results", id="older")
+  with pytest.raises(InputError, match="older: .*image_auroc has no mean, std"):
+    read(checkout / "results")
+
+
+def test_there_are_marks_for_many_commits():
+  old = [entry("x", "rx", transcribed=True) for _ in range(40)]
+  for k, one in enumerate(old):
+    one.results["provenance"]["commit"] = f"{k:040d}"[::-1]
+  assert len(set(results_page._marks(old).values())) == 40
 
 
 def test_what_is_there_stays(checkout, finished, capsys):
@@ -243,8 +260,13 @@ def test_the_time_of_a_score_is_of_full_batches_after_a_first_one(monkeypatch):
 
   monkeypatch.setattr(scoring.time, "perf_counter", lambda: now)
   found = scoring.milliseconds(score, examples, batch)
-  assert seen == [[0, 1, 2, 3], [k % n for k in range(12)]]
+  assert seen == [[0, 1, 2, 3], [0, 1, 2, 3], [k % n for k in range(12)]]
   assert found == pytest.approx(24 / 12)
+  # What takes long is not repeated.
+  monkeypatch.setattr(scoring, "SLOW_MS", 20)
+  seen[:] = [None]
+  assert scoring.milliseconds(score, examples, batch) == pytest.approx(24 / 4)
+  assert len(seen) == 3
 
 
 def test_the_time_of_a_scene_is_of_all_its_pixels(monkeypatch):
@@ -257,7 +279,7 @@ def test_the_time_of_a_scene_is_of_all_its_pixels(monkeypatch):
     None,
     pixels=pixels,
   )
-  times = iter([1.0, 1.5])
+  times = iter([1.0, 9.0, 10.0, 10.5])
   monkeypatch.setattr(scoring.time, "perf_counter", lambda: next(times))
   assert scoring.milliseconds(lambda some: None, examples, 8) == 500
 

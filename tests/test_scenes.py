@@ -105,7 +105,7 @@ def test_envi(cube, tmp_path, interleave, kind, order):
 
 
 def test_what_an_envi_header_says_beside(cube, truth, tmp_path):
-  more = {"bbl": "{1, 0, 1,\n 1, 1, 0}", "default bands": "{4, 3, 1}"}
+  more = {"bbl": "{1, 0, 1,\n 1, 1, 0} ; noisy", "default bands": "{4, 3, 1}"}
   path = write_envi(tmp_path, cube, **more)
   found = scene_files.read(path)
   assert found.bad == (1, 5) and found.colours == (3, 2, 0)

@@ -27,6 +27,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
+
+class _TooLarge(Exception):
+  """An image has more pixels than these."""
+
+
 # Pixels that are copied at once, out of Pillow's memory into an array: copies
 # of all of a large image would take several times its size.
 _PART = 2**20
@@ -178,6 +183,8 @@ def _most_pixels():
   if text is not None:
     try:
       Image.MAX_IMAGE_PIXELS = int(1e6 * float(text))
+      if Image.MAX_IMAGE_PIXELS <= 0:
+        raise ValueError
     except (ValueError, OverflowError) as error:
       raise InputError(
         f"JAXAD_MEGAPIXELS={text}: expected a number, such as 500."
@@ -230,9 +237,10 @@ class _Reading:
         file = source
       self._image = Image.open(file, formats=FORMATS)
       # WebP is unpacked as a whole, and then copied twice.
-      copies = 2 if self._image.format == "WEBP" else 1
-      if copies * math.prod(self._image.size) > most:
-        raise Image.DecompressionBombError
+      if self._image.format == "WEBP":
+        most /= 2
+      if math.prod(self._image.size) > most:
+        raise _TooLarge(most)
     except Exception as error:  # Pillow's readers raise nearly anything.
       self._raise(error)
     return self._image
@@ -248,10 +256,11 @@ class _Reading:
     reason = foreign.reason(error)
     if isinstance(error, Image.UnidentifiedImageError):
       reason = "empty file" if _is_empty(self._source) else "not an image file"
-    elif isinstance(error, _TOO_LARGE):
-      most = _most_pixels() / 1e6
+    elif isinstance(error, (_TooLarge, *_TOO_LARGE)):
+      most = error.args[0] if isinstance(error, _TooLarge) else _most_pixels()
       reason = (
-        f"more than {most:.0f} megapixels; cut it into smaller images, or set "
+        f"more than {most / 1e6:.0f} megapixels; cut it into smaller images, "
+        "or raise "
         "the environment variable JAXAD_MEGAPIXELS"
       )
     elif isinstance(error, OSError) and error.strerror:

@@ -184,15 +184,22 @@ def _batches(paths, reader, shape, classes):
 # NumPy archives.
 
 
+_NAMES = [
+  name.format(split)
+  for split in SPLITS
+  for name in ("x_{}", "y_{}", "{}_jpeg", "{}_offset", "{}_label")
+]
+
+
 def _npz(path, shape, classes):
   if not zipfile.is_zipfile(path):
     raise InputError(f"{path} is not an .npz file, or damaged; get it again")
   try:
-    archive = named_arrays.read(path)
+    archive = named_arrays.read(path, _NAMES)
     for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
       if first in archive:
         return reader(archive, path, shape, classes)
-    found = ", ".join(archive) or "nothing"
+    found = ", ".join(zipfile.ZipFile(path).namelist()) or "nothing"
   except InputError:
     raise
   except Exception as error:  # Broken archives raise nearly anything.

@@ -245,7 +245,10 @@ def _fields(header):
     if parts[0].startswith("{"):
       while "}" not in parts[-1] and (line := next(lines, None)) is not None:
         parts.append(line)
-    found[name] = "\n".join(parts)
+    value = "\n".join(parts)
+    if value.startswith("{"):  # what follows a list is a comment
+      value = value[: value.find("}") + 1] or value
+    found[name] = value
   return found
 
 

@@ -16,6 +16,9 @@ SUFFIXES = (".csv", ".tsv", ".mat", ".npz", ".parquet")
 
 MOST_COLUMNS = 2**16
 
+# Of a Parquet file, whose columns of few values shrink to a hundredth.
+MOST_UNPACKED = 2**29
+
 # What stands in a CSV file where there is no value.
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")
 
@@ -201,7 +204,12 @@ def _parquet(path):
       size = 8 * about.num_rows * about.num_columns
       for k in range(about.num_row_groups):
         size += max(about.row_group(k).total_byte_size, 0)
-      foreign.check_unpacked(size, path.stat().st_size)
+      if size > max(MOST_UNPACKED, foreign.RATIO * path.stat().st_size):
+        raise InputError(
+          f"{path}: {path.stat().st_size:,} bytes that unpack to {size:,} or "
+          "more; save it as .csv, or as .npz without compression, if that is "
+          "right"
+        )
     # A long text need not stand in the memory once for each of its rows.
     texts = [f.name for f in schema if types.is_string(f.type)]
     with parquet.ParquetFile(path, read_dictionary=texts) as file:

@@ -88,6 +88,9 @@ class Entry(NamedTuple):
       wanted |= {"cpu", "date", "device", "versions"}
     if missing := wanted - self.results["provenance"].keys():
       raise LookupError(f"provenance has no {', '.join(sorted(missing))}")
+    for name, found in (self.seeds or {}).items():
+      if name != "seeds" and not {"mean", "std", "n"} <= found.keys():
+        raise LookupError(f"seeds.json: {name} has no mean, std and n")
     data = {"name", "subset", "root", "protocol"}
     if missing := data - self.config["data"].keys():
       raise LookupError(f"config.data has no {', '.join(sorted(missing))}")

@@ -6,6 +6,7 @@ The same entries make the same text, to the byte.
 
 import collections
 import functools
+import itertools
 import json
 import pathlib
 import textwrap
@@ -82,7 +83,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def _marks(entries):
   """{commit: letter} of the figures whose runs are gone."""
   commits = sorted({e.commit for e in entries if e.transcribed})
-  return dict(zip(commits, _LETTERS, strict=False))
+  pairs = map("".join, itertools.product(_LETTERS, repeat=2))
+  return dict(zip(commits, [*_LETTERS, *pairs], strict=False))
 
 
 def text_of(marks: dict[str, str], entry: Entry, name: str) -> str:
@@ -151,7 +153,7 @@ def choice(entries: Iterable[Entry], shown) -> str:
         "-" if time is None else f"{time.value:.2g}",
       ]
     )
-  # Few labels last, then the best.
+  # Few labels last.
   rows.sort(key=lambda row: (row[0], row[1] != "none", row[2]))
   head = ["data", "labels", "method", "image AUROC", "pixel AUROC"]
   return table([[*head, "training, s", "ms a score"], *rows])
@@ -206,6 +208,8 @@ def _text(entry):
   """What `--config` takes for the same data."""
   data, method = entry.config["data"], entry.method
   subset = data["subset"]
+  if data["name"] in SETS and subset.isdecimal():
+    subset = SETS[data["name"]].classes[int(subset)]
   if data["name"] in ("folder", "table", "scene") and data["root"]:
     subset = entry.data
   return f"{method}:" + "/".join(filter(None, (data["name"], subset)))

@@ -71,6 +71,7 @@ def write_sweep(
       "provenance" of a run or None.
   """
   write_csv(folder / "sweep.csv", runs)
+  facts = {**facts, **{k: printable(facts[k]) for k in ("title", "command")}}
   titles, lines = table(axes, rows)
   counts = _counts(runs)
   failed = [run for run in runs if run["error"]]
@@ -219,6 +220,7 @@ def _pictures(axes, rows):
 
 def _short(label):
   """The end of a long one, such as a path, has what makes the difference."""
+  label = printable(label)
   return label if len(label) <= LABEL else f"…{label[1 - LABEL :]}"
 
 
