@@ -28,9 +28,10 @@ _LONGEST = 1500
 
 
 def _one_line(text):
+  text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
   if len(text) > _LONGEST:
     text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-  return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+  return text
 
 
 @contextlib.contextmanager

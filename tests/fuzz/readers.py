@@ -303,13 +303,19 @@ def torch_legacy() -> bytes:
   return b"".join([*plain, torch_state(), keys, size, X.tobytes()])
 
 
+# Keeps a number as the billionth value.
+HUGE_MEMO = b"\x80\x02K\x01r\xff\xff\xff\x3f."
+
+
 def torch_attacks():
   attack = pickle.dumps(Attack(), 2)
   return [
     torch_zip(attack),
     torch_zip(attack[:-1] + b"0" + torch_state()[2:]),
     torch_zip(b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"."),
-    torch_zip(b"\x80\x02J\xff\xff\xff\x7fr\xff\xff\xff\x7f."),  # a huge memo
+    torch_zip(HUGE_MEMO),
+    torch_zip(b"\x80\x02}K\x01\x85" + b"2\x86" * 60 + b"K\x01s."),
+    HUGE_MEMO,
     torch_zip(b"(" * 10**6 + b"."),
     torch_zip(b"]" + b"]a" * 10**5 + b"."),
     zipped(
@@ -876,6 +882,6 @@ READERS = {
     "a",
     lambda path: array_files.pickled(path, 3072),
     cifar_pickle,
-    hostile=lambda: [pickle.dumps(Attack())],
+    hostile=lambda: [pickle.dumps(Attack()), HUGE_MEMO],
   ),
 }
