@@ -171,8 +171,10 @@ def _sweep(args) -> int:
       config.seed = run.seed
       _look_at(run, config)
     report = processes.now_and_then(lambda: _report(args, runs))
-    _run(runs, shares, args.workdir, report)
-    _report(args, runs)
+    try:
+      _run(runs, shares, args.workdir, report)
+    finally:  # of a sweep that is stopped, too
+      _report(args, runs)
   failed = [run for run in runs if run.state == FAILED]
   for run in failed:
     print(f"FAILED {run.name}: {run.reason} ({run.log})", file=sys.stderr)

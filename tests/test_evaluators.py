@@ -9,7 +9,12 @@ from jaxad.detector import Scores
 from jaxad.evaluation import evaluators
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.report.heat import Scale
-from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
+from jaxad.report.pictures import (
+  AT_ONCE,
+  SHEET_IMAGES,
+  shown_of,
+  write_pictures,
+)
 
 KINDS = ("good", "good", "hole", "hole", "cut")
 SCORE = np.float32([1.0, 2.5, 3.0, 2.0, 4.0])
@@ -173,7 +178,8 @@ def test_the_sheet_shows_both_ends(tmp_path, monkeypatch):
       assert maps is None
     else:
       np.testing.assert_allclose(maps, all_maps[rows] / (n * 16), rtol=1e-6)
-  # Only where they were not known.
-  (once,) = asked
+  # Only where they were not known, a few at a time and each once.
+  once = sum(asked, ())
   assert set(ids) <= set(once) and len(set(once)) == len(once)
+  assert len(asked) > 1 and max(map(len, asked)) <= AT_ONCE
   assert (tmp_path / "scores.csv").is_file()

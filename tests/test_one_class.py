@@ -446,11 +446,12 @@ def test_broken_npz(tmp_path):
 
 def test_arrays_of_others_in_an_archive_are_left_alone(tmp_path):
   path = write_jpeg(tmp_path, miniature(COLOUR)) / "jpeg.npz"
-  before = data.load("cifar10", root=path).train.x
+  load = lambda: data.load("cifar10", root=path, subset="cat", image_size=8)
+  before = load().train.x
   with np.load(path) as archive:
     arrays = dict(archive)
   np.savez(path, **arrays, notes=np.array([{"by": "somebody"}]))
-  np.testing.assert_array_equal(data.load("cifar10", root=path).train.x, before)
+  np.testing.assert_array_equal(load().train.x, before)
 
 
 def test_broken_streams_of_jpeg(tmp_path):

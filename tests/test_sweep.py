@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import sys
+import time
 import types
 
 import numpy as np
@@ -410,7 +411,8 @@ def test_a_stopped_sweep_goes_on(fates, tmp_path, capsys, monkeypatch):
     if (hanging / "config.json").exists():
       raise KeyboardInterrupt
 
-  monkeypatch.setattr(processes, "time", types.SimpleNamespace(sleep=interrupt))
+  fake = types.SimpleNamespace(sleep=interrupt, monotonic=time.monotonic)
+  monkeypatch.setattr(processes, "time", fake)
   argv = [*GRID, f"--workdir={folder}"]
   assert sweep.main(argv) == INTERRUPTED
   err = capsys.readouterr().err

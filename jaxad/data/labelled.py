@@ -199,7 +199,9 @@ def _npz(path, shape, classes):
     for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
       if first in archive:
         return reader(archive, path, shape, classes)
-    found = ", ".join(zipfile.ZipFile(path).namelist()) or "nothing"
+    with zipfile.ZipFile(path) as file:
+      names = [name.removesuffix(".npy") for name in file.namelist()]
+    found = ", ".join(names) or "nothing"
   except InputError:
     raise
   except Exception as error:  # Broken archives raise nearly anything.
