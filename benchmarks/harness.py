@@ -129,14 +129,15 @@ def main(
       if args.bfloat16:
         precision += ", trunk bfloat16"
       libraries = ("jax", "jaxlib", "torch")
-      print(machine(name, libraries, precision), end="\n\n")
+      where = machine(name, libraries, precision)
+      print(where, end="\n\n")
       print(line(dict(zip(new[0], new[0], strict=True))))
     rows += new
     for row in new:
       print(line(row), flush=True)
     # After each workload: what was measured survives an interrupt.
     if args.json:
-      write_json(args.json, rows)
+      write_json(args.json, where, rows, workloads)
   if rates:
     print(
       f"\nmeasured: {rates.flops / 1e12:.1f} Tflop/s in a matrix product, "
@@ -532,8 +533,26 @@ def line(row: dict) -> str:
   return "  ".join(cells)
 
 
-def write_json(path: pathlib.Path, rows: list[dict]) -> None:
-  """Writes all rows; what stood there before stays until they are."""
+def write_json(
+  path: pathlib.Path, where: str, rows: list[dict], workloads: Mapping[str, str]
+) -> None:
+  """Writes all rows; what stood there before stays until they are.
+
+  Args:
+    path: the file, {"command", "commit", "machine", "workloads", "rows"}.
+    where: what `machine` says.
+    rows: of the table.
+    workloads: one line on each, by name.
+  """
+  from jaxad import provenance
+
+  found = {
+    "command": provenance.command(),
+    "commit": provenance.commit(),
+    "machine": where,
+    "workloads": dict(workloads),
+    "rows": rows,
+  }
   temporary = path.with_name(f"{path.name}.{os.getpid()}")
-  temporary.write_text(json.dumps(rows, indent=2) + "\n")
+  temporary.write_text(json.dumps(found, indent=2) + "\n")
   temporary.replace(path)

@@ -232,7 +232,8 @@ def main():
     jax.config.update("jax_num_cpu_devices", args.devices)
   harness.print_conditions(args.small)
   device = harness.device_name()
-  print(harness.machine(device, ("jax", "jaxlib"), "float32"), end="\n\n")
+  where = harness.machine(device, ("jax", "jaxlib"), "float32")
+  print(where, end="\n\n")
   rows = []
   for name in args.workloads:
     rows.append(measure(name, args.rounds, args.small))
@@ -240,7 +241,7 @@ def main():
       print(harness.line(dict(zip(rows[0], rows[0], strict=True))))
     print(harness.line(rows[-1]), flush=True)
     if args.json:
-      harness.write_json(args.json, rows)
+      harness.write_json(args.json, where, rows, WORKLOADS)
   print()
   for k, side in enumerate(SIDES):
     rows.append(measure_data(side, args.small))
@@ -248,7 +249,7 @@ def main():
       print(harness.line(dict(zip(rows[-1], rows[-1], strict=True))))
     print(harness.line(rows[-1]), flush=True)
     if args.json:
-      harness.write_json(args.json, rows)
+      harness.write_json(args.json, where, rows, WORKLOADS)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ of one's own: `--config anogan:folder`.
 
 from jaxad import config as configs
 
+# The means over all classes, one of ten anomalous, as ADAE's paper has them.
+PAPER = {
+  "mnist": {"image_auroc": 0.430},
+  "cifar10": {"image_auroc": 0.434},
+}
+
 
 def get_config(preset=None):
   config = configs.base("anogan", preset, default="digits/0")

@@ -69,7 +69,7 @@ class Bands:
     """A scene [..., total] as the detector sees it: float32 [..., B].
 
     Raises:
-      InputError: it has other bands, or values that are no finite numbers.
+      InputError: it has other bands, or values that are not finite numbers.
     """
     scene = np.asarray(scene)
     if scene.ndim < 3 or scene.shape[-1] != self.total:
@@ -87,7 +87,7 @@ class Bands:
       with np.errstate(over="ignore"):
         found[..., k] = (np.float64(scene[..., band]) - shift) * factor
     if not np.isfinite(found).all():
-      raise InputError("a scene with values that are no finite numbers.")
+      raise InputError("a scene with values that are not finite numbers.")
     return found
 
   def views(self, scene) -> tuple[np.ndarray, None]:

@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from jaxad.checkpoints import Checkpoints
 from jaxad.detector import Plan, State
+from jaxad.errors import InputError
+from jaxad.event_files import EventFiles
 from jaxad.loop import Callback, Diverged, Moment
 
 
@@ -29,16 +31,21 @@ class Log(Callback):
     path: the file; lines behind the step from which training goes on are
       dropped.
     every: steps between two lines.
+    events: where the same lines go for TensorBoard, if anywhere.
   """
 
-  def __init__(self, path: pathlib.Path, every: int):
-    self._path, self._every = path, every
+  def __init__(
+    self, path: pathlib.Path, every: int, events: EventFiles | None = None
+  ):
+    self._path, self._every, self._events = path, every, events
 
   def start(self, moment: Moment) -> None:
     self._since = time.perf_counter(), moment.step
     self._values: dict[str, list] = {}
     self._line = moment.step // self._every
     _drop_lines_after(self._path, moment.step)
+    if self._events is not None:
+      self._events.start(moment.step)
 
   def metrics(self, moment: Moment, step: int, values: dict) -> None:
     for name, value in values.items():
@@ -70,24 +77,42 @@ class Log(Callback):
     """Appends a line of figures."""
     with self._path.open("a") as file:
       file.write(json.dumps(line) + "\n")
+    if self._events is not None:
+      self._events.write(line)
 
   def lines(self) -> list[dict]:
     """All lines of the file."""
-    text = self._path.read_text() if self._path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
+    return [figures for _, figures in _figures(self._path)]
 
 
 def _drop_lines_after(path, step):
   """Removes lines that a resumed run is about to write again."""
-  if not path.exists():
-    return
-  lines = path.read_text().splitlines(keepends=True)
-  kept = [
-    line
-    for line in lines
-    if line.endswith("\n") and json.loads(line)["step"] <= step
-  ]
-  path.write_text("".join(kept))
+  if path.exists():
+    found = _figures(path)
+    kept = [line + "\n" for line, figures in found if figures["step"] <= step]
+    path.write_text("".join(kept))
+
+
+def _figures(path):
+  """(line, what it says) of each whole line.
+
+  Raises:
+    InputError: one is none of a log.
+  """
+  text = path.read_text(errors="replace") if path.exists() else ""
+  found = []
+  # What follows the last line end was being written when the process ended.
+  for number, line in enumerate(text.split("\n")[:-1], 1):
+    try:
+      figures = json.loads(line)
+      if type(figures["step"]) is not int:
+        raise TypeError
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+      raise InputError(
+        f"{path}: line {number} is damaged; remove it, or start another run."
+      ) from error
+    found.append((line, figures))
+  return found
 
 
 class ProgressBar(Callback):

@@ -5,8 +5,11 @@ import contextlib
 import errno
 import pathlib
 import shutil
+import sys
+import zlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxad.detector import State
@@ -63,7 +66,9 @@ class Checkpoints:
         step,
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(state),
-          position=ocp.args.JsonSave(position),
+          position=ocp.args.JsonSave(
+            {"position": position, "checksum": checksum(state)}
+          ),
         ),
       )
       self._manager.wait_until_finished()
@@ -81,15 +86,34 @@ class Checkpoints:
     Args:
       like: a state of the same structure; arrays come back with its dtypes and
         shardings.
-      step: which one; None is the newest.
+      step: which one; None is the newest that can be read. Newer ones are set
+        aside as `STEP.damaged`, with a warning.
 
     Returns:
       The state and its position.
 
     Raises:
-      InputError: it is damaged, or of a state of another structure.
+      InputError: all are damaged, or of a state of another structure.
     """
-    step = self.latest_step() if step is None else step
+    if step is not None:
+      return self._read(like, step)
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    failure = None
+    for k, step in enumerate(steps):
+      try:
+        found = self._read(like, step)
+      except InputError as error:
+        failure = error.__cause__
+        continue
+      for damaged in steps[:k]:
+        self._set_aside(damaged, step)
+      return found
+    raise InputError(
+      f"no checkpoint in {self._folder} can be read; start again in another "
+      "--workdir."
+    ) from failure
+
+  def _read(self, like, step):
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(
       state=ocp.args.StandardRestore(abstract),
@@ -97,6 +121,12 @@ class Checkpoints:
     )
     try:
       restored = self._manager.restore(step, args=args)
+      state, saved = restored.state, restored.position
+      if "checksum" not in saved:  # of an older jaxad
+        return state, saved
+      # Most of what lies on the disk has no checksum of its own.
+      if checksum(state) != saved["checksum"]:
+        raise ValueError("other bits than were saved")
     except (MemoryError, jax.errors.JaxRuntimeError):
       raise
     except Exception as error:  # of many types, also of none of their own
@@ -104,12 +134,33 @@ class Checkpoints:
         f"the checkpoint {self._folder / str(step)} cannot be read; remove it "
         "and continue with --resume from the one before it."
       ) from error
-    return restored.state, restored.position
+    return state, saved["position"]
+
+  def _set_aside(self, step, used):
+    damaged = self._folder / f"{step}.damaged"
+    shutil.rmtree(damaged, ignore_errors=True)
+    (self._folder / str(step)).rename(damaged)
+    self._manager.reload()
+    print(
+      f"WARNING: the checkpoint of step {step} is damaged and now {damaged}; "
+      f"training goes on from that of step {used}.",
+      file=sys.stderr,
+    )
 
   def close(self) -> None:
     if self._open_manager is not None:
       self._open_manager.close()
       self._open_manager = None
+
+
+def checksum(state: State) -> int:
+  """CRC-32 of all entries of a state, bit by bit."""
+  found = 0
+  for leaf in jax.tree.leaves(state):
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      leaf = jax.random.key_data(leaf)
+    found = zlib.crc32(np.ascontiguousarray(leaf), found)
+  return found
 
 
 @contextlib.contextmanager

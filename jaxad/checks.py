@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxad import data, trained
+from jaxad import data, event_files, trained
 from jaxad.callbacks import EveryEpochs
 from jaxad.config import HOLDOUT, build_detector, detector_without_weights
 from jaxad.data import one_class
@@ -36,6 +36,9 @@ def checked_detector(config) -> Detector:
     InputError: they do not.
   """
   detector = build_detector(config)
+  if config.train.tensorboard:
+    with under("config.train"):
+      event_files.check_installed()
   with under("config.eval"):
     threshold([0.0, 1.0], config.eval.threshold, config.eval.threshold_value)
   select = config.eval.select
@@ -132,14 +135,14 @@ def check_size(config) -> None:
   if config.data.name in data.TABLES:
     if config.method not in ROWS:
       raise InputError(
-        f"config.data.name={config.data.name}: rows of a table, and "
-        f"{config.method} takes images; of rows learn {', '.join(ROWS)}."
+        f"config.data.name={config.data.name}: {config.method} does not take "
+        f"the rows of a table; expected one of {', '.join(ROWS)}."
       )
     return
   if config.data.name in data.SCENES and config.method not in SCENES:
     raise InputError(
-      f"config.data.name={config.data.name}: spectra of a scene, from which "
-      f"learn {', '.join(SCENES)}, and not {config.method}."
+      f"config.data.name={config.data.name}: {config.method} does not take "
+      f"the spectra of a scene; expected one of {', '.join(SCENES)}."
     )
   if config.data.name in data.SCENES:
     return

@@ -2,12 +2,12 @@
 """The command `jaxad`, also `python -m jaxad`.
 
     jaxad run --config differnet:folder --config.data.root=DIR
-    jaxad export --run DIR --output FILE
-    jaxad threshold --run DIR
-    jaxad methods
-    jaxad fields differnet
+    jaxad sweep --config ocgan:mnist --over data.subset=0..9 --seeds 3
+    jaxad predict --run DIR --images PATH
+    jaxad fields differnet:folder
 
-Each but the last two is a module of its own; those only read what can be set.
+A command is a module of its own, or one of the lists at the end of this file,
+which only read what can be set.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import pathlib
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jaxad
 from jaxad import fields
@@ -30,38 +30,55 @@ WIDTH = 80
 USAGE_ERROR, INTERRUPTED = 2, 130
 
 
+class Parser(argparse.ArgumentParser):
+  """One that says in one line what is wrong with the arguments."""
+
+  def error(self, message: str):
+    """Raises an `InputError`."""
+    raise InputError(f"{message}; see {self.prog} --help.")
+
+
+def parser(command: str, description: str, **keywords) -> Parser:
+  """Of `jaxad COMMAND`; line breaks of an epilog are kept."""
+  return Parser(
+    prog=f"jaxad {command}".strip(),
+    description=description,
+    allow_abbrev=False,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    **keywords,
+  )
+
+
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog="jaxad",
-    description="Deep anomaly detection in JAX.",
-    epilog="jaxad run --help says more of a run.",
-    allow_abbrev=False,
+  width = max(map(len, _COMMANDS))
+  commands = "".join(f"  {k:<{width}}  {v}\n" for k, v in _COMMANDS.items())
+  of_all = parser(
+    "",
+    "Deep anomaly detection in JAX.",
+    usage="jaxad [--help] [--version] COMMAND ...",
+    epilog=f"commands:\n{commands}\njaxad COMMAND --help says more of each.",
   )
-  parser.add_argument("--version", action="version", version=version())
-  parser.add_argument(
-    "command",
-    choices=("run", *_MODULES, *_LISTS),
-    help="run: train, evaluate and report one configuration; export: write a "
-    "trained run as one file; predict: score new images; threshold: show or "
-    "set the threshold of a run; methods: list the methods; fields METHOD: "
-    "list all that can be set; cache: show or clear the cache",
+  of_all.add_argument("--version", action="version", version=version())
+  of_all.add_argument(
+    "command", nargs="?", choices=_COMMANDS, help=argparse.SUPPRESS
   )
-  parser.add_argument(
-    "arguments", nargs=argparse.REMAINDER, help="of the command"
+  of_all.add_argument(
+    "arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS
   )
-  args = parser.parse_args(argv)
-  if args.command == "run":
-    return run(args.arguments)
-  if args.command in _MODULES:
-    module = importlib.import_module(f"jaxad.{args.command}")
-    return module.main(args.arguments)
   try:
-    lines = _LISTS[args.command](args.arguments)
-    print("\n".join(lines))
+    args = of_all.parse_args(argv)
+    if args.command is None:
+      of_all.error("name a command")
+    if args.command in _LISTS:
+      print("\n".join(_LISTS[args.command](args.arguments)))
+      return 0
   except InputError as error:
     return _fail(error)
-  return 0
+  if args.command == "run":
+    return run(args.arguments)
+  module = importlib.import_module(f"jaxad.{args.command}")
+  return module.main(args.arguments)
 
 
 def version() -> str:
@@ -139,19 +156,17 @@ def guarded(
   return 0
 
 
-def parser_of_run(command: str, description: str) -> argparse.ArgumentParser:
+def parser_of_run(command: str, description: str) -> Parser:
   """Of a command that works on a finished run."""
-  parser = argparse.ArgumentParser(
-    prog=f"jaxad {command}", description=description, allow_abbrev=False
-  )
-  parser.add_argument(
+  found = parser(command, description)
+  found.add_argument(
     "--run",
     required=True,
     type=pathlib.Path,
     metavar="DIR",
     help="folder of a finished run",
   )
-  return parser
+  return found
 
 
 def _fail(message):
@@ -199,44 +214,60 @@ def sigterm_as_interrupt():
 
 def parse(argv):
   """Command line to (config, workdir, resume, seeds or None)."""
-  parser = argparse.ArgumentParser(
-    prog="python -m jaxad.run",
-    description="Train, evaluate and report one configuration.",
-    epilog="Any field is set by --config.GROUP.FIELD=VALUE, for example "
-    "--config.train.epochs=3 --config.detector.weights=alexnet.pth; jaxad "
-    "fields METHOD lists them.",
-    allow_abbrev=False,
+  of_run = parser(
+    "run",
+    "Train, evaluate and report one configuration.",
+    usage="""\
+jaxad run --config NAME[:DATASET[/SUBSET]] [--workdir DIR] [--resume]
+                 [--seeds 0,1,2] [--config.GROUP.FIELD=VALUE ...]""",
+    epilog="""\
+examples:
+  jaxad run --config differnet:folder --config.data.root=DIR
+  jaxad run --config vae:mnist/8 --config.data.root=DIR --config.train.epochs=3
+
+jaxad methods lists the methods, and jaxad fields NAME what can be set.""",
   )
-  parser.add_argument("--version", action="version", version=version())
-  parser.add_argument(
+  of_run.add_argument("--version", action="version", version=version())
+  of_run.add_argument(
     "--config",
     required=True,
-    metavar="NAME[:DATASET[/SUBSET]]",
-    help="a method's name or a file as in configs/, and the data to run it on",
+    metavar="NAME",
+    help="a method, or a file such as configs/differnet.py; and the data",
   )
-  parser.add_argument(
+  of_run.add_argument(
     "--workdir",
     type=pathlib.Path,
+    metavar="DIR",
     help="folder of the run (default: runs/METHOD-DATASET-TIME)",
   )
-  parser.add_argument(
+  of_run.add_argument(
     "--resume",
     action="store_true",
-    help="continue the run in --workdir from its last checkpoint",
+    help="go on with the run in --workdir",
   )
-  parser.add_argument(
+  of_run.add_argument(
     "--seeds",
     metavar="0,1,2",
-    help="one run for each of these seeds, and the mean of their figures",
+    help="a run for each seed, and the mean of their figures",
   )
-  args, rest = parser.parse_known_args(argv)
-  from jaxad import config as configs
-  from jaxad import config_files
+  args, rest = of_run.parse_known_args(argv)
   from jaxad.seeds import parse_seeds
 
-  config = config_files.load(args.config)
+  config = configured(args.config, fields_given(rest))
+  if args.resume and args.workdir is None:
+    raise InputError("--resume needs the --workdir of the run to continue.")
+  seeds = parse_seeds(args.seeds) if args.seeds is not None else None
+  return config, args.workdir or _default_workdir(config), args.resume, seeds
+
+
+def fields_given(arguments: list[str]) -> list[tuple[str, str]]:
+  """`--config.GROUP.FIELD=VALUE` and `--config.GROUP.FIELD VALUE`, as pairs.
+
+  Raises:
+    InputError: an argument is neither.
+  """
   given = []
-  rest = iter(rest)
+  rest = iter(arguments)
   for token in rest:
     name, equals, value = token.partition("=")
     if not name.startswith("--config."):
@@ -246,74 +277,96 @@ def parse(argv):
       if value is None:
         raise InputError(f"{name}: needs a value, {name}=VALUE.")
     given.append((name.removeprefix("--config."), value))
+  return given
+
+
+def configured(text: str, given: Sequence[tuple[str, str]]):
+  """The configuration of `--config TEXT` with fields set.
+
+  Raises:
+    InputError: as `config_files.load` and `config.override`.
+  """
+  from jaxad import config as configs
+  from jaxad import config_files
+
+  config = config_files.load(text)
   # A rule takes away the number of another, and one's own comes after it.
   for name, value in sorted(given, key=lambda it: it[0] != "eval.threshold"):
     configs.override(config, name, value)
-  if args.resume and args.workdir is None:
-    raise InputError("--resume needs the --workdir of the run to continue.")
-  seeds = parse_seeds(args.seeds) if args.seeds is not None else None
-  return config, args.workdir or _default_workdir(config), args.resume, seeds
+  return config
 
 
-def _default_workdir(config):
-  parts = [config.method, config.data.name, config.data.subset]
+def dated_workdir(*parts: str | None) -> pathlib.Path:
+  """`runs/PART-...-TIME`, where no other folder was named."""
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
   return pathlib.Path("runs") / "-".join([*filter(None, parts), stamp])
 
 
+def _default_workdir(config):
+  return dated_workdir(config.method, config.data.name, config.data.subset)
+
+
 def methods(arguments: list[str]) -> Iterator[str]:
   """Lines with the name, the title and the paper of every method."""
-  if arguments:
-    raise InputError(f"jaxad methods: takes no arguments, got {arguments[0]}.")
+  parser("methods", _COMMANDS["methods"].capitalize() + ".").parse_args(
+    arguments
+  )
   for name in jaxad.METHODS:
     yield from (name, *map(_indented, described(name)))
 
 
 def list_fields(arguments: list[str]) -> Iterator[str]:
-  """Lines with every field of a method's configuration, by groups."""
+  """Lines with every field of a configuration and its value, by groups."""
+  of_fields = parser(
+    "fields",
+    "List every field of a run: its value where no option sets another, what it"
+    "\nmeans and what it may be, and its default where that is another value.",
+    epilog="Set one by jaxad run --config NAME --config.GROUP.FIELD=VALUE.",
+  )
+  of_fields.add_argument(
+    "config",
+    metavar="NAME[:DATASET[/SUBSET]]",
+    help="as jaxad run --config takes it",
+  )
+  text = of_fields.parse_args(arguments).config
   # Reads the signatures of the data sets as well.
-  from jaxad import config
+  from jaxad import config, config_files
 
-  if len(arguments) != 1:
-    raise InputError("jaxad fields METHOD: name one method, see jaxad methods.")
-  (method,) = arguments
-  if method not in jaxad.METHODS:
-    raise InputError(
-      f"jaxad fields {method}: no such method; there are "
-      f"{', '.join(jaxad.METHODS)}."
-    )
-  yield from _listed(config.schema(method), "config")
+  found = config_files.load(text)
+  yield from _listed(config.schema(found.method), found, "config")
 
 
 def show_cache(arguments: list[str]) -> Iterator[str]:
   """Lines with the size of each part of the cache; --clear PART empties it."""
   from jaxad import cache
 
-  expected = f"expected nothing, or --clear and one of {', '.join(cache.PARTS)}"
-  if arguments:
-    if len(arguments) != 2 or arguments[0] != "--clear":
-      raise InputError(f"jaxad cache {' '.join(arguments)}: {expected}.")
-    if arguments[1] not in (*cache.PARTS, "all"):
-      raise InputError(f"--clear {arguments[1]}: {expected}, or all.")
-    parts = cache.PARTS if arguments[1] == "all" else (arguments[1],)
-    for part in parts:
-      cache.clear(part)
+  of_cache = parser("cache", _COMMANDS["cache"].capitalize() + ".")
+  of_cache.add_argument(
+    "--clear", choices=(*cache.PARTS, "all"), help="the part to empty"
+  )
+  part = of_cache.parse_args(arguments).clear
+  for one in cache.PARTS if part == "all" else (part,):
+    if one is not None:
+      cache.clear(one)
   yield str(cache.cache_dir())
   for part, size in cache.sizes().items():
     yield f"{size / 1e6:12,.1f} MB  {part}"
 
 
-def _listed(known, where):
+def _listed(known, values, where):
   """The fields of a group first, then its groups."""
   groups = {k: field for k, field in known.items() if isinstance(field, dict)}
   for name, field in known.items():
     if name not in groups:
-      yield f"{where}.{name} = {_shown(field.default)}"
+      yield f"{where}.{name} = {_shown(values[name])}"
       meaning = field.meaning[:1].upper() + field.meaning[1:]
-      yield _indented(f"{meaning} ({fields.expectation(field.kind)})")
+      about = fields.expectation(field.kind)
+      if values[name] != field.default:
+        about += f"; by default {_shown(field.default)}"
+      yield _indented(f"{meaning} ({about})")
   for name, group in groups.items():
     yield ""
-    yield from _listed(group, f"{where}.{name}")
+    yield from _listed(group, values[name], f"{where}.{name}")
 
 
 def _indented(text):
@@ -333,5 +386,14 @@ def _shown(value):
   return str(value)
 
 
-_MODULES = ("predict", "export", "threshold")
+_COMMANDS = {
+  "run": "train, evaluate and report one configuration",
+  "sweep": "run a grid of configurations and seeds, and compare them",
+  "predict": "score new images, rows or scenes with a finished run",
+  "threshold": "show the threshold of a finished run, or set another",
+  "export": "write a finished run as one file for another machine",
+  "methods": "list the methods and their papers",
+  "fields": "list what can be set, with its value and meaning",
+  "cache": "show how large the cache is, or empty it",
+}
 _LISTS = {"methods": methods, "fields": list_fields, "cache": show_cache}

@@ -52,13 +52,11 @@ class Columns:
     kinds = typing.get_type_hints(type(self), include_extras=True)
     for name, kind in kinds.items():
       check(name, getattr(self, name), kind)
-    d = len(self.of_values) if self.shift else 0
+    lengths = len(self.shift), len(self.factor), len(self.fill)
+    alike = len(self.names) == len(self.texts)
+    d = len(self.of_values) if alike and self.shift else 0
     filled = d if self.missing == "median" else 0
-    if len(self.names) != len(self.texts) or (
-      len(self.shift),
-      len(self.factor),
-      len(self.fill),
-    ) != (d, d, filled):
+    if not alike or lengths != (d, d, filled):
       raise InputError("columns: their lists differ in length.")
 
   @property

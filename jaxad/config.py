@@ -22,14 +22,7 @@ from jaxad import data, fields
 from jaxad.detector import Detector
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import DEFAULTS
-from jaxad.fields import (
-  Count,
-  CountOrZero,
-  ProperShare,
-  Range,
-  Seed,
-  Steps,
-)
+from jaxad.fields import Count, CountOrZero, ProperShare, Range, Seed, Steps
 from jaxad.methods import METHODS, ROWS, SCENES
 from jaxad.networks.trunk import is_at_hand
 
@@ -53,6 +46,7 @@ class Train(NamedTuple):
     steps_per_dispatch: updates in one call of the compiled function; None is 1
       on a CPU, 16 on accelerators.
     log_every: steps between two lines of the log.
+    tensorboard: also write the log for TensorBoard, a package of its own.
     checkpoint_every: steps between two checkpoints; None makes five in a run.
     matmul_precision: of float32 products: "default" is the fastest that the
       device has, "highest" is float32 itself. On a CPU they are one.
@@ -65,6 +59,7 @@ class Train(NamedTuple):
   cached_views: CountOrZero = 0
   steps_per_dispatch: Count | None = None
   log_every: Steps = 10
+  tensorboard: bool = False
   checkpoint_every: Steps | None = None
   matmul_precision: Literal["default", "high", "highest"] = "default"
 
@@ -148,7 +143,7 @@ def described(what, default=None) -> dict:
 def schema(method: str) -> dict:
   """All fields of a configuration: {name: `Field`, or for a group a dict}."""
   return {
-    "method": Field(Literal[tuple(METHODS)], method, "said by the file."),
+    "method": Field(Literal[tuple(METHODS)], method, "named by --config."),
     "seed": Field(Seed, 0, "of the run: parameters, order, what is drawn."),
     "data": {
       "name": Field(str, "textures", fields.meanings(data.load)["name"]),
@@ -157,7 +152,7 @@ def schema(method: str) -> dict:
         Holdout,
         HOLDOUT,
         "part of the normal training images that is kept from training, for "
-        "the threshold. With 0 that comes from training images.",
+        "the threshold. With 0 the threshold comes from training images.",
       ),
     },
     "train": described(Train),

@@ -1,13 +1,21 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""The files in `configs/`, by name or path."""
+"""The files in `configs/`, by name or path.
 
+A file may have a `PAPER`: {preset: {figure: value}}, what its paper states for
+a data set and subset, "mnist/8"; without a subset, "mnist", the mean over all.
+"""
+
+import contextlib
+import os
 import pathlib
 import traceback
 import types
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
 from jaxad.config import check
+from jaxad.data.one_class import SETS
 from jaxad.errors import InputError
 
 
@@ -25,22 +33,11 @@ def load(text: str) -> ConfigDict:
     InputError: no such file, an error in it, or it sets a field that does not
       exist or to what it may not be.
   """
-  # A path may have a colon of its own.
-  name, _, preset = (text, "", "") if _find(text) else text.rpartition(":")
-  name = name or text
-  path = _find(name)
-  if path is None:
-    known = ", ".join(sorted(file.stem for file in folder().glob("*.py")))
-    raise InputError(
-      f"--config {name}: no such file; give a file such as "
-      f"configs/differnet.py, or one of {known}."
-    )
-  try:
-    config = _module(path).get_config(preset or None)
-  except InputError:
-    raise
-  except Exception as error:
-    raise InputError(f"--config {path}: {_where(error, path)}") from error
+  name, preset = split(text)
+  path = _path(name)
+  module = _module(path)
+  with _faults_of(path):
+    config = module.get_config(preset or None)
   if not isinstance(config, ConfigDict):
     raise InputError(
       f"--config {path}: get_config returned {type(config).__name__}; expected "
@@ -53,12 +50,65 @@ def load(text: str) -> ConfigDict:
   return config
 
 
+def paper(text: str) -> Mapping[str, float]:
+  """The figures that a method's paper states for a data set.
+
+  Args:
+    text: as `load` takes it; a class may have its number or its name.
+
+  Returns:
+    {name in `results.json`: value}; empty where nothing is known.
+
+  Raises:
+    InputError: no such file, or an error in it.
+  """
+  name, preset = split(text)
+  dataset, _, subset = preset.partition("/")
+  if dataset in SETS and subset.isdecimal():
+    classes = dict(enumerate(SETS[dataset].classes))
+    preset = f"{dataset}/{classes.get(int(subset), subset)}"
+  return dict(getattr(_module(_path(name)), "PAPER", {}).get(preset, {}))
+
+
+def papers(name: str) -> Mapping[str, Mapping[str, float]]:
+  """All that the paper of a method states: {DATASET[/SUBSET]: figures}.
+
+  Args:
+    name: of a file in `configs/`, or its path.
+
+  Raises:
+    InputError: no such file, or an error in it.
+  """
+  return dict(getattr(_module(_path(name)), "PAPER", {}))
+
+
+def split(text: str) -> tuple[str, str]:
+  """`NAME:PRESET` as (NAME, PRESET); the latter is "" where there is none."""
+  # A path may have a colon of its own.
+  if _find(text):
+    return text, ""
+  name, _, preset = text.rpartition(":")
+  return (name, preset) if name else (text, "")
+
+
+def _path(name):
+  path = _find(name)
+  if path is None:
+    known = ", ".join(sorted(file.stem for file in folder().glob("*.py")))
+    raise InputError(
+      f"--config {name}: no such file; give a file such as "
+      f"configs/differnet.py, or one of {known}."
+    )
+  return path
+
+
 def _find(name):
   """The file of this path, or of this name in `folder()`; None without."""
-  if pathlib.Path(name).is_file():
+  # What is no name at all is that of no file.
+  if os.path.isfile(name):
     return pathlib.Path(name)
   path = folder() / f"{name}.py"
-  return path if path.parent == folder() and path.is_file() else None
+  return path if path.parent == folder() and os.path.isfile(path) else None
 
 
 def _module(path):
@@ -67,10 +117,22 @@ def _module(path):
   # Compiled from its text: importing would leave a cache beside the file.
   module = types.ModuleType("config")
   module.__file__ = str(path)
-  exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+  with _faults_of(path):
+    exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
   if not hasattr(module, "get_config"):
     raise InputError(f"--config {path}: it defines no get_config(preset).")
   return module
+
+
+@contextlib.contextmanager
+def _faults_of(path):
+  """What goes wrong in a file becomes one line."""
+  try:
+    yield
+  except InputError:
+    raise
+  except Exception as error:
+    raise InputError(f"--config {path}: {_where(error, path)}") from error
 
 
 def _where(error, path):

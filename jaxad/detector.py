@@ -63,8 +63,7 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
-@flax.struct.dataclass
-class State:
+class State(flax.struct.PyTreeNode):
   """All that a checkpoint holds; a pytree.
 
   Attributes:
@@ -139,7 +138,7 @@ class Stream(NamedTuple):
 
   rows: str = "normal"
   share: Fraction = Fraction(1)
-  count: int | None = None
+  count: int | None = None  # type: ignore[assignment]  # of a tuple a method
   name: str = "x"
   order: str = "epochs"
   required: bool = True
@@ -193,6 +192,7 @@ class Phase(NamedTuple):
 
   def update(self, state: State, batch: Batch) -> tuple[State, Metrics]:
     """One training step: splits the key, draws, steps and counts."""
+    assert self.step is not None
     key, draw_key = jax.random.split(state.key)
     draws = self.draw(draw_key, batch) if self.draw else None
     state = state.replace(key=key, step=state.step + 1)
@@ -226,14 +226,18 @@ class Search(NamedTuple):
   def run(self, state: State, x, found) -> Any:
     """All steps, in one program."""
     if self.still is None:
-      step = lambda _, found: self.step(state, x, found)
-      return jax.lax.fori_loop(0, self.n, step, found)
+      return jax.lax.fori_loop(
+        0, self.n, lambda _, found: self.step(state, x, found), found
+      )
 
     def goes_on(at):
       k, found = at
       return (k < self.n) & ~self.still(found).all()
 
-    step = lambda at: (at[0] + 1, self.step(state, x, at[1]))
+    def step(at):
+      k, found = at
+      return k + 1, self.step(state, x, found)
+
     return jax.lax.while_loop(goes_on, step, (0, found))[1]
 
   def score(self, state: State, x, keys) -> Scores:

@@ -10,6 +10,8 @@ class InputError(ValueError):
 
   The message is one line that names the thing, says what was expected and how
   to mend it. The commands print it without a traceback and exit with code 2.
+  What it quotes of names and files cannot break the line or steer a terminal:
+  characters that are not for print are escaped, and a long text is cut.
 
   Attributes:
     argument: name of the argument with which the message begins, or None where
@@ -17,8 +19,19 @@ class InputError(ValueError):
   """
 
   def __init__(self, message: str, argument: str | None = None):
-    super().__init__(message)
+    super().__init__(_one_line(message))
     self.argument = argument
+
+
+# Of a message, of which the middle is left out.
+_LONGEST = 1500
+
+
+def _one_line(text):
+  text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+  if len(text) > _LONGEST:
+    text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+  return text
 
 
 @contextlib.contextmanager

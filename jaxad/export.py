@@ -26,6 +26,19 @@ from jaxad.report import tables
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
+# Of what is known of a run.
+_KEPT = (
+  "method",
+  "config",
+  "preprocess",
+  "example",
+  "batch_size",
+  "key",
+  "threshold",
+  "weights_sha256",
+  "fingerprint",
+)
+
 
 def main(argv: list[str] | None = None) -> int:
   """The command `python -m jaxad.export`; returns the exit code."""
@@ -39,21 +52,20 @@ def _command(argv):
 
   parser = cli.parser_of_run(
     "export",
-    "Write a trained run as one file, for jaxad.load_scorer.",
+    "Write a finished run as one file that scores with jax and NumPy alone.",
   )
   parser.add_argument(
     "--output",
     required=True,
     type=pathlib.Path,
     metavar="FILE",
-    help="what to write; one that exists is replaced only if it is a scorer of "
-    "the same run",
+    help="what to write; replaced only if it is a scorer of the same run",
   )
   parser.add_argument(
     "--format",
     choices=("scorer", "saved_model"),
     default="scorer",
-    help="a file for jaxad.load_scorer, or a folder for TensorFlow",
+    help="for jaxad.load_scorer (the default), or a folder for TensorFlow",
   )
   args = parser.parse_args(argv)
   run = trained.load(args.run)
@@ -83,9 +95,7 @@ def export(run: trained.Run, path: str | pathlib.Path) -> None:
   with run.precision():
     programs = _programs(run)
   described = run.description
-  kept = ("method", "config", "preprocess", "example", "batch_size", "key")
-  kept += ("threshold", "weights_sha256", "fingerprint")
-  metadata = {name: described[name] for name in kept} | {
+  metadata = {name: described[name] for name in _KEPT} | {
     "format": scorer.FORMAT,
     "platforms": PLATFORMS,
     "programs": {name: text for name, (text, _) in programs.items()},
@@ -124,7 +134,7 @@ def _check_replaceable(run, path):
     same = False
   if not same:
     raise InputError(
-      f"--output {path}: it exists, and is no scorer of {run.path}; choose "
+      f"--output {path}: it exists, and is not a scorer of {run.path}; choose "
       "another name, or remove it."
     )
 

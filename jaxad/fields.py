@@ -63,8 +63,11 @@ Pixels = Annotated[float, Range(0, 1000, above=True)]
 
 _UNIONS = (typing.Union, types.UnionType)
 
+P = typing.ParamSpec("P")
+R = typing.TypeVar("R")
 
-def checked(factory: Callable) -> Callable:
+
+def checked(factory: Callable[P, R]) -> Callable[P, R]:
   """A function that checks its arguments against their types.
 
   Raises:
@@ -74,7 +77,7 @@ def checked(factory: Callable) -> Callable:
   signature = inspect.signature(factory)
 
   @functools.wraps(factory)
-  def wrapper(*args, **keywords):
+  def wrapper(*args: P.args, **keywords: P.kwargs) -> R:
     for name, value in signature.bind(*args, **keywords).arguments.items():
       check(name, value, hints.get(name, Any))
     return factory(*args, **keywords)
@@ -183,7 +186,7 @@ def expectation(kind: Any) -> str:
   else:
     names = {int: "a whole number", float: "a number", bool: "True or False"}
     names |= {str: "text"}
-    text = names.get(kind) or getattr(kind, "__name__", "anything")
+    text = names.get(kind) or str(getattr(kind, "__name__", "anything"))
   return text
 
 

@@ -122,10 +122,10 @@ class ImageScorer(abc.ABC):
       raise InputError("with_maps: rows have none.")
     if self._of_scenes:
       batch_size = 1  # each may have a size of its own
-    seen = collections.deque()
+    seen: collections.deque[_Seen] = collections.deque()
     views = self._views(images, ids, seen)
     batches = _batches(views, self._rounded(batch_size))
-    rows = collections.deque()
+    rows: collections.deque[dict] = collections.deque()
     for scores, n in self._scored(batches, with_maps):
       if not with_maps:
         scores["map"] = None
@@ -145,11 +145,13 @@ class ImageScorer(abc.ABC):
   ) -> ImageScores:
     """The scores of all images; see `stream`."""
     found = list(self.stream(images, ids, with_maps, batch_size))
+    column = lambda values: np.array(values, np.float32)
+    maps = [one.map for one in found if one.map is not None]
     parts = found[0].parts if found else {}
     return ImageScores(
-      np.float32([one.score for one in found]),
-      [one.map for one in found] if with_maps else None,
-      {name: np.float32([one.parts[name] for one in found]) for name in parts},
+      column([one.score for one in found]),
+      maps if with_maps else None,
+      {name: column([one.parts[name] for one in found]) for name in parts},
     )
 
   def predict(

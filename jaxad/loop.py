@@ -17,6 +17,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxad import distributed
@@ -161,7 +162,8 @@ def make_plan(
     lengths.append((phase.share if phase.steps is None else 0.0, per_epoch))
   total = sum(share for share, _ in lengths) or 1.0
   length = f"epochs={epochs}" if steps is None else f"steps={steps}"
-  ends, budget, fixed = [], 0.0, 0
+  ends: list[int] = []
+  budget, fixed = 0.0, 0
   for phase, (share, per_epoch) in zip(detector.phases, lengths, strict=True):
     of_run = epochs * per_epoch if steps is None else steps
     budget += of_run * share / total
@@ -260,8 +262,9 @@ def fit(
   mesh = distributed.data_mesh()
   feed = Feed(as_dataset(data), mesh, on_device)
   # A copy: updates donate its buffers, and a state may hold one array twice.
+  # Of several devices may_alias=False of device_put is not true of the first.
   whole = distributed.replicated(mesh)
-  state = jax.device_put(state, whole, may_alias=False)
+  state = jax.device_put(jax.tree.map(jnp.copy, state), whole)
   moment = Moment(detector, plan, state, int(state.step), 0, 0)
   try:
     for callback in callbacks:
@@ -277,9 +280,8 @@ def fit(
         rows = feed.one_pass(phase.fit_rows, plan.batch_size, plan.seed)
         state = phase.fit(state, rows)
       # Steps that a callback or the phase itself cut off count as done.
-      at = {"step": plan.ends[k], "phase": k + 1}
-      at = {name: np.int32(value) for name, value in at.items()}
-      moment.state = jax.device_put(state.replace(**at), whole)
+      state = state.replace(step=np.int32(plan.ends[k]), phase=np.int32(k + 1))
+      moment.state = jax.device_put(state, whole)
       moment.step = plan.ends[k]
       for callback in callbacks:
         callback.end_phase(moment)

@@ -65,29 +65,36 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(argv):
-  parser = cli.parser_of_run("predict", "Score new images with a trained run.")
-  parser.add_argument(
+  parser = cli.parser_of_run(
+    "predict", "Score new images, rows or scenes with a finished run."
+  )
+  what = parser.add_mutually_exclusive_group(required=True)
+  what.add_argument(
     "--images",
-    "--table",
-    "--scene",
-    required=True,
     nargs="+",
     metavar="PATH",
-    help="folders (with all folders in them), files, patterns, a .csv file "
-    "with a column path, or - for a list on standard input; for a run on a "
-    "table, another table with its columns, and for one on a scene another "
-    "scene with its bands",
+    help="folders with all below them, image files, patterns, a .csv file with "
+    "a column path, or - for a list on standard input",
   )
+  for noun, its in (("table", "columns"), ("scene", "bands")):
+    what.add_argument(
+      f"--{noun}",
+      dest="images",
+      nargs=1,
+      metavar="FILE",
+      help=f"of a run on a {noun}: another with the same {its}",
+    )
   parser.add_argument(
     "--output",
     type=pathlib.Path,
-    help="folder for the results (default: predictions, in that of the run)",
+    metavar="DIR",
+    help="folder for the results (default: predictions, below that of the run)",
   )
   parser.add_argument(
     "--threshold",
     metavar="RULE|VALUE",
-    help="another threshold than the run's: a number, or "
-    f"{', '.join(DEFAULTS)}, also as quantile=0.99",
+    help="in place of the run's: a number, or a rule "
+    f"({', '.join(DEFAULTS)}), also as quantile=0.99",
   )
   parser.add_argument(
     "--maps",
@@ -95,7 +102,10 @@ def _command(argv):
     help="also write heat maps, of each image's own size",
   )
   parser.add_argument(
-    "--batch-size", type=int, help="images scored at once (default: the run's)"
+    "--batch-size",
+    type=int,
+    metavar="N",
+    help="images or rows scored at once (default: as in the run)",
   )
   args = parser.parse_args(argv)
   run = trained.load(args.run)

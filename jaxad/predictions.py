@@ -15,7 +15,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import filelock
 import numpy as np
 
+from jaxad import foreign
 from jaxad.errors import InputError
 from jaxad.report import tables
 
@@ -171,9 +171,9 @@ def _threshold_of(folder, run):
   if not others:
     return None
   try:
-    found = json.loads((folder / SUMMARY).read_text())
+    found = foreign.parse_json(foreign.read_bytes(folder / SUMMARY))
     theirs, limit = found["run"], float(found["threshold"]["value"])
-  except (OSError, ValueError, TypeError, LookupError) as error:
+  except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:
     raise InputError(
       f"--output {folder} is not empty, and holds no predictions that could be "
       "continued; choose another folder."
@@ -226,7 +226,11 @@ def _whole_rows(file, columns):
       yield last.decode(**_TEXT)
 
   reader = csv.reader(lines(), strict=True)
-  if tuple(next(reader, ())) != columns:
+  try:
+    head = tuple(next(reader, ()))
+  except csv.Error:
+    head = ()
+  if head != columns:
     raise InputError(
       f"{file.name}: its first line is not {','.join(columns)}; choose another "
       "folder with --output."
@@ -235,9 +239,26 @@ def _whole_rows(file, columns):
     for row in reader:
       if len(row) != len(columns) or not last.endswith(b"\n"):
         return
-      yield dict(zip(columns, row, strict=True)), end
+      found = dict(zip(columns, row, strict=True))
+      if not _is_sound(found):
+        return
+      yield found, end
   except csv.Error:  # a quote that is never closed
     return
+
+
+def _is_sound(row):
+  """Whether all is a number that should be one."""
+  if row["error"]:
+    return True
+  numbers = [row["score"], row["brightness"]]
+  numbers += [v for name, v in row.items() if name.startswith("part_")]
+  try:
+    # Where a part of the score is not finite, the score was, and counts.
+    values = [float(v) for v in numbers]
+  except ValueError:
+    return False
+  return np.isfinite(values[:2]).all() and not any("_" in v for v in numbers)
 
 
 def map_name(path: str) -> str:

@@ -9,7 +9,7 @@ did. It needs NumPy alone.
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from jaxad.resize import resized
 Side = Annotated[int, Range(1, 2**14)]
 Overlap = Annotated[float, Range(0, 0.9)]
 
-FITS = ("squash", "pad", "crop")
-RULES = ("max", "mean")
+Fit = Literal["squash", "pad", "crop"]
+Rule = Literal["max", "mean"]
 
 
 class Layout(NamedTuple):
@@ -60,11 +60,11 @@ class Preprocess:
 
   size: tuple[Side, Side]
   channels: Literal[1, 3] = 3
-  fit: Literal[FITS] = "squash"
+  fit: Fit = "squash"
   levels: tuple[float, float] | None = None
   tile: Count | None = None
   overlap: Overlap = 0.25
-  rule: Literal[RULES] = "max"
+  rule: Rule = "max"
 
   def __post_init__(self):
     kinds = typing.get_type_hints(type(self), include_extras=True)
@@ -139,7 +139,8 @@ class Preprocess:
     for view, (top, left, bottom, right) in zip(
       maps, layout.boxes, strict=True
     ):
-      view = resized(np.float32(view), (bottom - top, right - left))
+      size = bottom - top, right - left
+      view = resized(np.asarray(view, np.float32), size)
       rows = slice(max(top, 0), min(bottom, h))
       cols = slice(max(left, 0), min(right, w))
       total[rows, cols] += view[
@@ -170,7 +171,7 @@ class Preprocess:
       return to_levels(x, (0, 1))
     if x.dtype.kind not in "uif" or not np.isfinite(x).all():
       raise InputError(
-        f"an image of {x.dtype} with values that are no finite numbers."
+        f"an image of {x.dtype} with values that are not finite numbers."
       )
     in_unit_range = x.dtype.kind == "f" and 0 <= x.min() and x.max() <= 1
     if in_unit_range and not self._levels_of_floats():
@@ -205,7 +206,8 @@ class Preprocess:
     if not isinstance(values, Mapping) or set(values) != known:
       raise InputError(f"preprocess: expected {', '.join(sorted(known))}.")
     plain = lambda v: tuple(v) if isinstance(v, list) else v
-    return cls(**{name: plain(value) for name, value in values.items()})
+    given: dict[str, Any] = {name: plain(v) for name, v in values.items()}
+    return cls(**given)
 
 
 def preprocessing(
@@ -227,7 +229,7 @@ def to_levels(x: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
   """Grey values to uint8: the first of the levels is 0, the second 255."""
   low, high = levels
   scaled = (np.float64(x) - low) * (255 / (high - low))
-  return np.uint8(np.clip(np.floor(scaled + 0.5), 0, 255))
+  return np.clip(np.floor(scaled + 0.5), 0, 255).astype(np.uint8)
 
 
 def _round(length):

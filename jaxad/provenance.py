@@ -17,8 +17,8 @@ import jaxad
 def provenance() -> dict:
   """What `results.json` says of its origin."""
   return {
-    "command": _command(),
-    "commit": _commit(),
+    "command": command(),
+    "commit": commit(),
     "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "device": device(),
     "cpu": _cpu(),
@@ -26,7 +26,8 @@ def provenance() -> dict:
   }
 
 
-def _command():
+def command() -> str:
+  """As this process was given it, without where the package lies."""
   program, *arguments = sys.argv
   program = pathlib.Path(program)
   if program.parent == pathlib.Path(jaxad.__file__).parent:
@@ -40,7 +41,7 @@ def device() -> str:
   return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
-def _commit():
+def commit() -> str | None:
   """Of the checkout that the package lies in, with a mark where it differs."""
   folder = pathlib.Path(jaxad.__file__).parent
 

@@ -27,15 +27,16 @@ from jaxad.evaluation.epochs import (
   by_test_auroc,
 )
 from jaxad.evaluation.evaluators import Evaluation
-from jaxad.evaluation.scoring import Scorer, official_scores
+from jaxad.evaluation.scoring import Scorer, milliseconds, official_scores
 from jaxad.evaluation.thresholds import expected_rejections, threshold
+from jaxad.event_files import EventFiles
 from jaxad.loop import Diverged, fit, make_plan
 from jaxad.provenance import provenance
 from jaxad.report import heat, notes
-from jaxad.report.page import write_page, write_seeds_page
+from jaxad.report.page import words_of, write_page, write_seeds_page
 from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
 from jaxad.report.tables import results_table, write_json
-from jaxad.seeds import shared_compilations, summarize
+from jaxad.seeds import seeds_table, shared_compilations, summarize
 from jaxad.workdir import Workdir, config_of
 
 
@@ -121,6 +122,7 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
       )
   summary = summarize(workdir, results, seeds)
   write_seeds_page(workdir, config, summary, results)
+  print(seeds_table(summary))
   return summary
 
 
@@ -216,6 +218,12 @@ def _run(config, detector, folder, images):
       fingerprint=results["fingerprint"],
       scale=scale,
     )
+  embedded = lambda x: x if inputs is images else scorer.embed(state, x)
+  ms_per_image = milliseconds(
+    lambda shown: scorer.scores(state, embedded(shown)),
+    images.normal,
+    config.eval.batch_size,
+  )
   share = interval = None
   if images.held_out:
     share, interval = expected_rejections(normal_scores, found.threshold)
@@ -230,6 +238,7 @@ def _run(config, detector, folder, images):
     "threshold_rule": rule,
     "train_seconds": train_seconds,
     "embed_seconds": embed_seconds,
+    "ms_per_image": ms_per_image,
     "selection": config.eval.select,
     "matmul_precision": train.matmul_precision,
     "provenance": provenance(),
@@ -238,7 +247,8 @@ def _run(config, detector, folder, images):
   print(results_table(results))
   mixture = images.data.transductive
   warned = [*notes.of_threshold(results, mixture), *notes.of_choices(config)]
-  print(*filter(None, [notes.rejections(results), *warned]), sep="\n")
+  goods = words_of(noun, config.data.name)["goods"]
+  print(*filter(None, [notes.rejections(results, goods), *warned]), sep="\n")
   write_page(
     workdir,
     config=config,
@@ -263,7 +273,10 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
     print(f"resumed at step {int(state.step)}", file=sys.stderr)
 
   test = inputs.data.test
-  log = callbacks.Log(workdir / "metrics.jsonl", config.train.log_every)
+  events = None
+  if config.train.tensorboard:
+    events = EventFiles(workdir / "tensorboard")
+  log = callbacks.Log(workdir / "metrics.jsonl", config.train.log_every, events)
   every = config.train.checkpoint_every or max(1, plan.steps // 5)
   saving = callbacks.Saving(checkpoints, every, seconds_before)
   beside = [log, callbacks.ProgressBar()]

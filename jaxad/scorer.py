@@ -10,9 +10,9 @@ files). `jaxad.export` writes the file.
 
 import dataclasses
 import functools
-import json
 import pathlib
 import re
+from collections.abc import Callable
 
 import jax
 import jax.export
@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxad
-from jaxad import tensor_file
+from jaxad import foreign, tensor_file
+from jaxad.described import Described
 from jaxad.errors import InputError
 from jaxad.image_scorer import ImageScorer
-from jaxad.preprocess import preprocessing
 
 # Of the file: its format, the keys of its metadata, and in front of the name of
 # a program; the inputs of a program that are no weights, the last of them in
@@ -48,11 +48,13 @@ class Scorer(ImageScorer):
 
   def __init__(self, path, metadata: dict, arrays: dict):
     self.path, self.metadata = path, metadata
-    self.shape = tuple(metadata["example"]["shape"])
-    self.dtype = np.dtype(metadata["example"]["dtype"])
-    self.preprocess = preprocessing(metadata["preprocess"])
-    self.threshold = metadata["threshold"]["value"]
-    self.batch_size = metadata["batch_size"]
+    try:
+      known = Described.of(metadata)
+    except InputError as error:
+      raise InputError(f"{path}: {error}") from error
+    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
+    self.batch_size = known.batch_size
     self._arrays = arrays
 
   __call__ = ImageScorer.score
@@ -130,7 +132,7 @@ class _Program:
   ):
     self._described, self._module = described, module
     self._platform, self._path, self._made_by = platform, path, made_by
-    self._compiled = {}
+    self._compiled: dict[int, Callable] = {}
 
   def __call__(self, values: dict) -> dict:
     """{name: array}, not waited for, of one batch."""
@@ -180,7 +182,9 @@ class _Program:
     )
     calls = re.findall(r"custom_call\b\s*@?([^\s(]*)", found.mlir_module())
     if not set(calls) <= CUSTOM_CALLS:
-      raise InputError(f"{self._path}: it calls what no scorer does.")
+      raise InputError(
+        f"{self._path}: it calls functions that a scorer never calls."
+      )
     return found
 
 
@@ -191,7 +195,7 @@ def load_scorer(path: str | pathlib.Path) -> Scorer:
     InputError: no such file, a damaged one, or one of a newer version.
   """
   try:
-    blob = pathlib.Path(path).read_bytes()
+    blob = foreign.read_bytes(path)
   except OSError as error:
     raise InputError(
       f"{path}: it cannot be read ({error.strerror})."
@@ -208,12 +212,12 @@ def read_scorer(blob: bytes, path) -> tuple[dict, dict[str, np.ndarray]]:
   """
   arrays, strings = tensor_file.unpacked(blob, path)
   try:
-    metadata = json.loads(strings[METADATA])
+    metadata = foreign.parse_json(strings[METADATA])
     format_, made_by = metadata["format"], metadata["versions"]["jaxad"]
     whole = strings[DIGEST] == digest(blob)
   except (ValueError, LookupError, TypeError, RecursionError) as error:
     raise InputError(
-      f"{path}: no scorer, or a damaged one; take a whole copy, or export it "
+      f"{path}: not a scorer, or damaged; take a whole copy, or export it "
       "again."
     ) from error
   if format_ != FORMAT:

@@ -4,7 +4,7 @@
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -20,6 +20,10 @@ FIGURES = (
   "image_auroc_unseen",
   "image_average_precision",
   "f1_max",
+  "true_positive_rate",
+  "false_positive_rate",
+  "threshold_precision",
+  "threshold_f1",
   "contamination_precision",
   "contamination_recall",
   "contamination_f1",
@@ -28,6 +32,7 @@ FIGURES = (
   "pixel_iou_at_half",
   "pixel_iou_max",
   "train_seconds",
+  "ms_per_image",
 )
 
 
@@ -51,37 +56,60 @@ def parse_seeds(text: str) -> list[int]:
   return seeds
 
 
-def summarize(
-  workdir: pathlib.Path, found: Sequence[dict], seeds: Sequence[int]
-) -> dict:
-  """Mean and deviation of the figures of several runs.
+def aggregate(found: Sequence[Mapping]) -> dict[str, dict]:
+  """Mean and deviation of the figures that several runs have.
 
   Args:
-    workdir: gets `seeds.json`.
     found: what the runs found, see `results.json`.
-    seeds: of the runs.
 
   Returns:
-    {figure: {"mean", "std", "values"}}; the deviation is that of the
-    population, as in the tables of papers.
+    {figure: {"mean", "std", "n", "values"}}; the deviation is that of the
+    sample, with n - 1, and None for a single run. A figure that one of them
+    lacks is left out.
   """
   summary = {}
   for name in FIGURES:
     values = [results.get(name) for results in found]
-    if None not in values:
+    if values and None not in values:
       summary[name] = {
         "mean": float(np.mean(values)),
-        "std": float(np.std(values)),
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "n": len(values),
         "values": values,
       }
-  table = {
-    name: f"{entry['mean']:.4f} +- {entry['std']:.4f}"
-    for name, entry in summary.items()
-  }
-  summary["seeds"] = list(seeds)
+  return summary
+
+
+def shown(entry: Mapping, digits: int = 4) -> str:
+  """Mean and deviation of an entry of `aggregate`, as "0.9786 +- 0.0021"."""
+  text = f"{entry['mean']:.{digits}f}"
+  deviation = entry["std"]
+  return text if deviation is None else f"{text} +- {deviation:.{digits}f}"
+
+
+def seeds_table(summary: Mapping) -> str:
+  """What `summarize` returns, for the screen."""
+  figures = {name: summary[name] for name in FIGURES if name in summary}
+  table = {name: shown(entry) for name, entry in figures.items()}
+  head = f"mean and sample deviation, n = {len(summary['seeds'])}"
+  return f"{head}\n{tables.results_table(table)}"
+
+
+def summarize(
+  workdir: pathlib.Path, found: Sequence[Mapping], seeds: Sequence[int]
+) -> dict:
+  """Writes `seeds.json`: what `aggregate` returns, and the seeds.
+
+  Args:
+    workdir: where to.
+    found: what the runs found, see `results.json`.
+    seeds: of the runs.
+
+  Returns:
+    What it wrote.
+  """
+  summary = aggregate(found) | {"seeds": list(seeds)}
   tables.write_json(workdir / "seeds.json", summary)
-  print(f"mean and deviation of {len(seeds)} seeds")
-  print(tables.results_table(table))
   return summary
 
 

@@ -12,7 +12,7 @@ It clones, pickles, and takes part in pipelines and searches.
 import dataclasses
 import inspect
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import jax
 import numpy as np
@@ -81,18 +81,18 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
   def __init__(
     self,
-    method="differnet",
+    method: str = "differnet",
     *,
-    epochs=50,
-    steps=None,
-    batch_size=32,
-    holdout=0.2,
-    threshold="kde",
-    threshold_value=None,
-    image_shape=None,
-    random_state=0,
-    **keywords,
-  ):
+    epochs: int = 50,
+    steps: int | None = None,
+    batch_size: int = 32,
+    holdout: float = 0.2,
+    threshold: str = "kde",
+    threshold_value: float | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+    random_state: Any = 0,
+    **keywords: Any,
+  ) -> None:
     self.method = method
     self.epochs = epochs
     self.steps = steps
@@ -104,11 +104,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     self.random_state = random_state
     self._keywords = keywords
 
-  def get_params(self, deep=True) -> dict[str, Any]:
+  def get_params(self, deep: bool = True) -> dict[str, Any]:
     """The parameters, and those keywords of the method that were given."""
     return super().get_params(deep) | self._keywords
 
-  def set_params(self, **params):
+  def set_params(self, **params: Any) -> Self:
     """Sets parameters, and keywords of the method."""
     names = self._get_param_names()
     super().set_params(**{n: v for n, v in params.items() if n in names})
@@ -116,7 +116,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     self._keywords = self._keywords | given
     return self
 
-  def fit(self, X, y=None):
+  def fit(self, X: Any, y: Any = None) -> Self:
     """Trains on the normal rows, and sets the threshold by the others.
 
     Args:
@@ -166,11 +166,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     self.image_shape_, self.scaler_, self._trained = shape, scaler, trained
     return self
 
-  def fit_predict(self, X, y=None) -> np.ndarray:
+  def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
     """`fit`, and then `predict` of the same rows."""
     return self.fit(X, y).predict(X)
 
-  def score_samples(self, X) -> np.ndarray:
+  def score_samples(self, X: Any) -> np.ndarray:
     """float64 [n], higher = more normal: minus the score of the method.
 
     What is drawn for a row comes from its content; its score does not depend on
@@ -182,13 +182,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     check_is_fitted(self, "offset_")
     x = self._checked(X, self.image_shape_, reset=False)
     x = _seen(x, self.image_shape_, self.scaler_)
-    return -np.float64(self._trained.scores(x))
+    return -self._trained.scores(x).astype(np.float64)
 
-  def decision_function(self, X) -> np.ndarray:
+  def decision_function(self, X: Any) -> np.ndarray:
     """float64 [n], `score_samples(X) - offset_`; anomalous rows are below 0."""
     return self.score_samples(X) - self.offset_
 
-  def predict(self, X) -> np.ndarray:
+  def predict(self, X: Any) -> np.ndarray:
     """int [n], +1 for normal rows and -1 for anomalous ones."""
     return np.where(self.decision_function(X) >= 0, 1, -1)
 

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from jaxad import foreign
 from jaxad.errors import InputError
 
 DTYPES = {
@@ -38,7 +39,7 @@ def canonical(value) -> bytes:
   return text.encode("ascii")
 
 
-def sha256(*parts: bytes) -> str:
+def sha256(*parts: bytes | memoryview | np.ndarray) -> str:
   """The SHA-256 of these bytes end to end, 64 hexadecimal digits."""
   found = hashlib.sha256()
   for part in parts:
@@ -63,7 +64,7 @@ def divided(blob: bytes) -> tuple[dict, memoryview]:
   length = int.from_bytes(blob[:8], "little")
   if not 0 < length <= len(blob) - 8:
     raise ValueError("it is cut off, or no file of this kind")
-  header = json.loads(blob[8 : 8 + length])
+  header = foreign.parse_json(blob[8 : 8 + length])
   if not isinstance(header, dict):
     raise ValueError("its header is damaged")
   return header, memoryview(blob)[8 + length :]

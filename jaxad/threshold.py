@@ -4,8 +4,8 @@
     python -m jaxad.threshold --run runs/bottle
     python -m jaxad.threshold --run runs/bottle --rule quantile --value 0.99
 
-It comes from the scores of normal images that the run kept. What was written of
-the run before, `results.json` and `scores.csv`, stays as it is.
+It comes from the scores of normal examples that the run kept. What the run has
+written before, `results.json` and `scores.csv`, stays as it is.
 """
 
 import pathlib
@@ -31,17 +31,17 @@ def _command(argv):
 
   parser = cli.parser_of_run(
     "threshold",
-    "Show the threshold of a trained run, or set another one.",
+    "Show the threshold of a finished run, or set another.",
   )
   parser.add_argument(
     "--rule",
     choices=DEFAULTS,
-    help="the rule by which to set another, see docs/runs.md",
+    help="set another by this rule, from the same scores of normal examples",
   )
   parser.add_argument(
     "--value",
     metavar="NUMBER",
-    help="of the rule; left out, its default",
+    help="of the rule, such as 0.99 of quantile (default: the rule's own)",
   )
   args = parser.parse_args(argv)
   if args.rule is not None:
@@ -89,7 +89,7 @@ def described(description: dict) -> str:
   return (
     f"threshold {kept['value']:.6g}, by the rule {by} of {len(scores)} "
     f"{kept['source']}\n"
-    f"it calls {rejected} of these normal images anomalous"
+    f"it calls {rejected} of these anomalous"
   )
 
 

@@ -24,10 +24,11 @@ import numpy as np
 
 import jaxad
 from jaxad import config as configs
-from jaxad import data, distributed, tensor_file
+from jaxad import data, distributed, foreign, tensor_file
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
+from jaxad.described import Described, DescribedRun
 from jaxad.detector import Detector, State
 from jaxad.errors import InputError
 from jaxad.evaluation import evaluators
@@ -35,7 +36,7 @@ from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import Scorer
 from jaxad.image_scorer import ImageScorer
 from jaxad.plan import Plan
-from jaxad.preprocess import Preprocess, preprocessing
+from jaxad.preprocess import Preprocess
 from jaxad.report import heat, tables
 
 FORMAT = 1
@@ -80,30 +81,35 @@ class Run(ImageScorer):
 
   def __init__(self, path: pathlib.Path, description: dict, state_of):
     self.path, self.description = path, description
-    self.method = description["method"]
-    self.config = _tuples(description["config"])
-    seen = description["example"]
-    self.shape, self.dtype = tuple(seen["shape"]), np.dtype(seen["dtype"])
-    self.preprocess = preprocessing(description["preprocess"])
-    self.batch_size = description["batch_size"]
-    self.key = jax.random.wrap_key_data(np.uint32(description["key"]))
-    threshold, normal = description["threshold"], description["normal"]
-    self.threshold = threshold["value"]
-    self.threshold_rule = threshold["rule"], threshold["rule_value"]
-    self.threshold_source = threshold["source"]
-    optional = lambda v: None if v is None else np.float64(v)
+    try:
+      known = Described.of(description)
+      more = DescribedRun.of(description)
+    except InputError as error:
+      raise InputError(f"{path / DESCRIPTION}: {error}") from error
+    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
+    self.batch_size = known.batch_size
+    self.method, self.config = more.method, more.config
+    data_of_key = jnp.array(more.key, jnp.uint32)
+    try:
+      self.key = jax.random.wrap_key_data(data_of_key)
+    except (TypeError, ValueError) as error:
+      raise InputError(f"{path / DESCRIPTION}: {_DAMAGED}") from error
+    self.threshold_rule = more.rule, more.rule_value
+    self.threshold_source = more.source
+    brightness = more.brightness
     self.normal = Normal(
-      tuple(normal["id"]),
-      np.float64(normal["score"]),
-      optional(normal["brightness"]),
+      more.id,
+      np.array(more.score, np.float64),
+      None if brightness is None else np.array(brightness, np.float64),
     )
-    self.detector = _detector(self.config)
+    self.detector = _detector(self.config, path / DESCRIPTION)
     self.state = state_of(self.detector, self.shape, self.dtype)
 
-    limits, images = description["map_limits"], None
+    limits, images = more.map_limits, None
     if not self._of_scenes and (limits is None or self.detector.relative_maps):
       limits, images = None, heat.score_limits(self.normal.score)
-    self.scale = heat.Scale(limits and tuple(limits), images)
+    self.scale = heat.Scale(limits, images)
 
   @functools.cached_property
   def part_names(self) -> tuple[str, ...]:
@@ -136,10 +142,11 @@ class Run(ImageScorer):
     Raises:
       InputError: they are not of the shape that it sees.
     """
-    given = isinstance(dataset, Dataset)
-    test = dataset.test if given else dataset
-    of_raw = isinstance(self.preprocess, Columns | Bands)
-    if test.raw is not None and of_raw:
+    if isinstance(dataset, Dataset):
+      test, kinds = dataset.test, data.seen_kinds(dataset.train)
+    else:
+      test, kinds = dataset, ()
+    if test.raw is not None and isinstance(self.preprocess, Columns | Bands):
       test = dataclasses.replace(test, x=self.preprocess.seen(test.raw))
     # A scene may have any size.
     sizes = 0 if test.pixels is None else -1
@@ -150,9 +157,8 @@ class Run(ImageScorer):
       )
     with self.precision():
       scores = self.scorer.scores(self.state, test, test.mask is not None)
-    kinds = data.seen_kinds(dataset.train) if given else ()
     found = Evaluation(test, scores, self.threshold, kinds)
-    figures = {}
+    figures: dict[str, Any] = {}
     for evaluate in evaluators.ALWAYS:
       figures |= evaluate(found)
     return figures | {"n_test": len(test.label)}
@@ -200,7 +206,7 @@ def read_description(folder: pathlib.Path) -> dict:
   path = folder / DESCRIPTION
   blob = _read(path)
   try:
-    found = json.loads(blob)
+    found = foreign.parse_json(blob)
     if not isinstance(found, dict):
       raise ValueError
     newer = type(found["format"]) is int and found["format"] > FORMAT
@@ -328,13 +334,13 @@ def _parts(state):
   }
 
 
-def _detector(config) -> Detector:
+def _detector(config, path) -> Detector:
   """Of a configuration; the trunk's weights come from the run itself."""
   try:
     return configs.detector_without_weights(config)
-  except (InputError, LookupError, TypeError) as error:
+  except (AttributeError, LookupError, TypeError, ValueError) as error:
     raise InputError(
-      f"{DESCRIPTION}: this jaxad ({jaxad.__version__}) does not know the "
+      f"{path}: this jaxad ({jaxad.__version__}) does not know the "
       f"configuration ({error}); install the version that trained it."
     ) from error
 
@@ -374,7 +380,7 @@ def _state(detector, shape, dtype, arrays, folder) -> State:
 
 def _read(path):
   try:
-    return path.read_bytes()
+    return foreign.read_bytes(path)
   except FileNotFoundError as error:
     raise InputError(
       f"{path}: no such file; name the folder of a finished run. One of an "
@@ -384,12 +390,3 @@ def _read(path):
     raise InputError(
       f"{path}: it cannot be read ({error.strerror})."
     ) from error
-
-
-def _tuples(value):
-  """A configuration, which has no lists, from JSON, which has no tuples."""
-  if isinstance(value, list):
-    return tuple(map(_tuples, value))
-  if isinstance(value, dict):
-    return {name: _tuples(part) for name, part in value.items()}
-  return value

@@ -2,29 +2,36 @@
 """The folder of a run: one run at a time, of one configuration and one data."""
 
 import csv
-import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import filelock
 
+from jaxad import foreign
 from jaxad.config import first_difference
 from jaxad.data.fingerprint import Row, difference, fingerprint
 from jaxad.errors import InputError
 from jaxad.report import tables
 
-# Where content counts, which is compared by its digest.
-PATHS = frozenset(
+# Of files the content counts, which is compared by its digest; and it is no
+# other run for being shown elsewhere too.
+FREE = frozenset(
   {
     "config.data.root",
     "config.data.outlier_root",
     "config.detector.weights",
     "config.detector.trunk.weights",
+    "config.train.tensorboard",
   }
 )
 
 LOCK = ".lock"
 EXAMPLES = "examples.csv"
+# What a process that was killed was writing, see `tables.replacing`.
+HALF_WRITTEN = re.compile(
+  r".+\.(json|jsonl|csv|npy|png|html|safetensors)\.\d+\.tmp"
+)
 # File names need not be valid UTF-8; their bytes go through as they are.
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
@@ -68,21 +75,32 @@ class Workdir:
     """
     if not self._resume:
       return
-    found = json.loads((self.path / "config.json").read_text())["fingerprint"]
-    if found["weights"] != weights:
+    found = _json_of(self.path / "config.json")["fingerprint"]
+    known = found if isinstance(found, dict) else {}
+    if known.get("weights") != weights:
       raise InputError(
         f"--resume: the weights file is not that of the run in {self.path} "
-        f"(SHA-256 {found['weights']} there, {weights} here); give the same "
-        "one, or another --workdir."
+        f"(SHA-256 {known.get('weights')} there, {weights} here); give the "
+        "same one, or another --workdir."
       )
-    if found["data"] == fingerprint(rows):
+    if known.get("data") == fingerprint(rows):
       return
-    with (self.path / EXAMPLES).open(**TEXT) as file:
-      before = [Row(*row) for row in list(csv.reader(file))[1:]]
+    before = self._rows()
     raise InputError(
       f"--resume: {difference(before, rows)}; give the data of the run in "
       f"{self.path}, or start another with another --workdir."
     )
+
+  def _rows(self):
+    path = self.path / EXAMPLES
+    try:
+      with path.open(**TEXT) as file:
+        return [Row(*row) for row in list(csv.reader(file, strict=True))[1:]]
+    except (OSError, TypeError, csv.Error) as error:
+      raise InputError(
+        f"--resume: {path}: it is damaged, or missing; start another run with "
+        "another --workdir."
+      ) from error
 
   def begin(self, rows: Sequence[Row], weights: str | None) -> dict:
     """Makes the folder, takes it for this process and writes down the run.
@@ -111,11 +129,14 @@ class Workdir:
   def results(self) -> dict | None:
     """What a finished run found; None where it is not finished."""
     path = self.path / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return _json_of(path) if path.is_file() else None
 
   def _acquire(self):
     try:
       self._lock.acquire()
+      for left in self.path.glob("*.tmp"):
+        if HALF_WRITTEN.fullmatch(left.name):
+          left.unlink()
     except filelock.Timeout as error:
       raise InputError(
         f"--workdir {self.path}: another process is at work in it; wait for "
@@ -130,10 +151,15 @@ class Workdir:
   def _check_empty(self):
     path = self.path
     # What a run writes before its config.json is none yet.
-    if path.is_dir() and {f.name for f in path.iterdir()} <= {LOCK, EXAMPLES}:
+    unbegun = (LOCK, EXAMPLES, f"{EXAMPLES}.*.tmp", "config.json.*.tmp")
+    if path.is_dir() and all(
+      any(file.match(name) for name in unbegun) for file in path.iterdir()
+    ):
       return
     if path.exists() and not path.is_dir():
-      raise InputError(f"--workdir {path} is no folder; choose another name.")
+      raise InputError(
+        f"--workdir {path} is not a folder; choose another name."
+      )
     if path.exists():
       raise InputError(
         f"--workdir {path} is not empty; continue its run with --resume, or "
@@ -147,7 +173,7 @@ class Workdir:
         f"--resume: {self.path} holds no run (no config.json); leave --resume "
         "out to start one."
       )
-    if found := first_difference(theirs, dict(self._config), ignore=PATHS):
+    if found := first_difference(theirs, dict(self._config), ignore=FREE):
       raise InputError(
         f"--resume: {self.path} is a run of another configuration: {found}; "
         "give the same one, or another --workdir."
@@ -159,11 +185,23 @@ def config_of(path: pathlib.Path) -> dict | None:
   file = path / "config.json"
   if not file.is_file():
     return None
-  try:
-    config = json.loads(file.read_text())
-    del config["fingerprint"]
-    return config
-  except (ValueError, TypeError, LookupError) as error:
+  config = _json_of(file)
+  if config.pop("fingerprint", None) is None:
     raise InputError(
       f"{file}: not the config.json of a run; choose another --workdir."
+    )
+  return config
+
+
+def _json_of(file):
+  """The object in a file of a run."""
+  try:
+    found = foreign.parse_json(foreign.read_bytes(file))
+    if not isinstance(found, dict):
+      raise ValueError("no object")
+    return found
+  except (OSError, ValueError) as error:
+    raise InputError(
+      f"{file}: not that of a run ({foreign.reason(error)}); choose another "
+      "--workdir."
     ) from error

@@ -26,7 +26,9 @@ SIZE = 12
 def page(tmp_path_factory):
   """A folder with the three blocks of the page: method, training, config."""
   folder = tmp_path_factory.mktemp("page")
-  blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+  blocks = re.findall(
+    r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.M | re.S
+  )
   names = ("linear_autoencoder", "training", "config")
   for name, block in zip(names, blocks, strict=True):
     (folder / f"{name}.py").write_text(block)

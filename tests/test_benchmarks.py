@@ -61,7 +61,10 @@ def test_small_run_writes_rows(tmp_path):
   assert result.returncode == 0, result.stderr
   assert "compare with no others" in result.stdout
   assert list(tmp_path.iterdir()) == [file]
-  rows = {row["implementation"]: row for row in json.loads(file.read_text())}
+  found = json.loads(file.read_text())
+  assert "CPU threads" in found["machine"]
+  assert "--workloads=W3" in found["command"]
+  rows = {row["implementation"]: row for row in found["rows"]}
   with_torch = importlib.util.find_spec("torch") is not None
   assert set(rows) == ({"jaxad", "pytorch"} if with_torch else {"jaxad"})
   for row in rows.values():
@@ -86,7 +89,7 @@ def test_rates_are_those_of_the_batch(tmp_path):
     script="gan",
   )
   assert result.returncode == 0, result.stderr
-  rows = json.loads(file.read_text())
+  rows = json.loads(file.read_text())["rows"]
   assert rows[0]["implementation"] == "jaxad"
   for row in rows:
     per_ms = row["items_per_s"] / 1000
@@ -254,7 +257,7 @@ def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   )
   assert result.returncode == 0, result.stderr
   assert "compare with no others" in result.stdout
-  row, *data = json.loads(file.read_text())
+  row, *data = json.loads(file.read_text())["rows"]
   assert [d["pixels"] for d in data] == [224, 448]
   assert all(d["decoded_per_s"] > 0 and d["read_per_s"] > 0 for d in data)
   assert (row["workload"], row["devices"]) == (f"{workload}-small", 2)

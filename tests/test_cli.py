@@ -1,15 +1,18 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The command `jaxad`, and the wheel that it is installed from."""
 
+import importlib
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 
 import pytest
 
 import jaxad
-from jaxad import cli, config, provenance
+from jaxad import cli, config, config_files, fields, provenance
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -32,46 +35,69 @@ def test_methods(capsys):
     assert paper in words
 
 
+def every(node, where=""):
+  """(name, leaf) of all fields in nested dicts."""
+  for name, value in node.items():
+    if isinstance(value, Mapping):
+      yield from every(value, f"{where}{name}.")
+    else:
+      yield where + name, value
+
+
+def listed(out):
+  """{name: value as shown} of the output of `jaxad fields`."""
+  lines = [line for line in out.splitlines() if line.startswith("config.")]
+  pairs = [line.removeprefix("config.").split(" = ") for line in lines]
+  assert len(dict(pairs)) == len(pairs)
+  return dict(pairs)
+
+
 @pytest.mark.parametrize("method", jaxad.METHODS)
 def test_fields(capsys, method):
   out = output(capsys, "fields", method)
-  lines = out.splitlines()
   words = " ".join(out.split())
-
-  def listed(known, where):
-    for name, field in known.items():
-      if isinstance(field, dict):
-        yield from listed(field, f"{where}.{name}")
-      else:
-        yield f"{where}.{name} = "
-        assert " ".join(field.meaning.split())[1:] in words
-
-  names = list(listed(config.schema(method), "config"))
-  for name in names:
-    assert sum(line.startswith(name) for line in lines) == 1, name
-  assert sum(line.startswith("config.") for line in lines) == len(names)
+  known = dict(every(config.schema(method)))
+  assert listed(out).keys() == known.keys()
+  for field in known.values():
+    assert " ".join(field.meaning.split())[1:] in words
   assert "Updates in an epoch. (a whole number, 1 to 65536)" in words or (
     method not in ("dra", "devnet", "flos", "saoe", "mlep")
   )
 
 
-def test_what_is_listed_can_be_set(capsys):
-  """Defaults are shown as the command line takes them."""
-  for line in output(capsys, "fields", "dra").splitlines():
-    if line.startswith("config.") and not line.startswith("config.method"):
-      name, shown = line.removeprefix("config.").split(" = ")
-      found = config.base("dra")
-      config.override(found, name, shown)
-      assert found.to_dict() == config.base("dra").to_dict(), name
+@pytest.mark.parametrize("text", ["dra", "rsrae:wine", "cavga", "advae:folder"])
+def test_fields_are_shown_as_the_run_has_them(capsys, text):
+  """And as the command line takes them."""
+  found = config_files.load(text)
+  values = dict(every(found.to_dict()))
+  known = dict(every(config.schema(found.method)))
+  for name, shown in listed(output(capsys, "fields", text)).items():
+    assert fields.parse(shown, known[name].kind) == values[name], name
+
+
+def test_a_value_that_a_configuration_sets_has_its_default_beside_it(capsys):
+  words = " ".join(output(capsys, "fields", "ganomaly").split())
+  assert "config.detector.width = 32 Channels of the first " in words
+  assert "(a whole number, 1 to 65536; by default 64)" in words
+  assert "config.data.subset = 0 " in words
+  # On other data the same configuration sets others.
+  words = " ".join(output(capsys, "fields", "ganomaly:mnist/2").split())
+  assert "config.detector.width = 64 " in words
+  assert "; by default 64)" not in words
+  assert "config.data.subset = 2 " in words
 
 
 @pytest.mark.parametrize(
   ("argv", "words"),
   [
-    (["fields"], "name one method"),
-    (["fields", "dra", "saoe"], "name one method"),
-    (["fields", "dro"], "no such method; there are adae, "),
-    (["methods", "dra"], "no arguments"),
+    ([], "name a command"),
+    (["rum"], "invalid choice: 'rum' (choose from "),
+    (["fields"], "required: NAME[:DATASET[/SUBSET]]"),
+    (["fields", "dra", "saoe"], "unrecognized arguments: saoe"),
+    (["fields", "dro"], "--config dro: no such file"),
+    (["methods", "dra"], "unrecognized arguments: dra"),
+    (["run"], "required: --config; see jaxad run --help"),
+    (["threshold", "--run=a", "--rule=odd"], "argument --rule: invalid choice"),
   ],
 )
 def test_wrong_arguments(capsys, argv, words):
@@ -89,7 +115,7 @@ def test_the_command_as_it_was_given(monkeypatch):
     (package / "run.py", "python -m jaxad.run"),
   ):
     monkeypatch.setattr(sys, "argv", [str(program), "--config=a b"])
-    assert provenance._command() == f"{want} '--config=a b'"
+    assert provenance.command() == f"{want} '--config=a b'"
 
 
 def test_version_and_module():
@@ -98,12 +124,26 @@ def test_version_and_module():
   assert done.stdout == f"jaxad {jaxad.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"]])
-def test_help(capsys, argv):
+@pytest.mark.parametrize("command", ["", *cli._COMMANDS])
+def test_help_is_short(monkeypatch, capsys, command):
+  monkeypatch.setenv("COLUMNS", "80")
   with pytest.raises(SystemExit) as stopped:
-    cli.main(argv)
+    cli.main([*command.split(), "--help"])
   assert stopped.value.code == 0
-  assert "usage: " in capsys.readouterr().out
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith(f"usage: {f'jaxad {command}'.strip()} ")
+  assert len(lines) <= 30 and all(len(line) <= 80 for line in lines)
+
+
+def test_help_names_every_command(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(["--help"])
+  _, _, listed = capsys.readouterr().out.partition("commands:\n")
+  names = re.findall(r"^  (\w+)  +\w", listed, re.M)
+  modules = {name for name in names if name not in ("run", *cli._LISTS)}
+  assert set(names) == {"run", *modules, *cli._LISTS} and len(set(names)) >= 7
+  for name in modules:
+    assert callable(importlib.import_module(f"jaxad.{name}").main)
 
 
 @pytest.fixture(scope="module")

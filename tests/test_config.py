@@ -17,6 +17,7 @@ from jaxad import checks, cli, config_files, data
 from jaxad import config as configs
 from jaxad.errors import InputError
 from jaxad.networks import trunk
+from jaxad.report.tables import TITLES
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 
@@ -396,6 +397,29 @@ def test_load_of_a_faulty_file(tmp_path, text, words):
   assert not (tmp_path / "__pycache__").exists()
 
 
+# What papers state.
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_figure_of_a_paper_is_of_a_preset_and_a_share(path):
+  module = config_files._module(path)
+  for preset, figures in getattr(module, "PAPER", {}).items():
+    config = config_files.load(f"{path.stem}:{preset}")
+    assert config.data.name == preset.partition("/")[0]
+    assert config_files.paper(f"{path}:{preset}") == figures != {}
+    assert figures.keys() <= TITLES.keys()
+    assert all(0 < value <= 1 for value in figures.values())
+
+
+def test_the_figures_of_a_paper_are_found_by_number_and_by_name():
+  assert config_files.paper("ocgan:mnist/8") == {"image_auroc": 0.939}
+  of = config_files.paper
+  assert of("adae:cifar10/1") == of("adae:cifar10/automobile") != {}
+  for text in ("ocgan", "ocgan:mnist/10", "ocgan:digits/8", "knn:mnist/8"):
+    assert of(text) == {}
+  assert error_of(of, "nosuch:mnist/8").startswith("--config nosuch: no such")
+
+
 # Overrides.
 
 
@@ -526,7 +550,8 @@ def test_override_again(config):
 def test_override_with_a_wrong_value(config, name, text, expected):
   before = fields(config)
   message = error_of(configs.override, config, name, text)
-  assert message.startswith(f"config.{name}={text!r}: expected {expected}")
+  said = f"config.{name}={text!r}: expected {expected}"
+  assert message.startswith(said[:300]) and said[-40:] in message
   assert fields(config) == before
 
 

@@ -184,6 +184,16 @@ def test_an_image_too_large_for_pillow(tmp_path, monkeypatch):
   monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
   with pytest.raises(InputError, match="a.png: more than 0 megapixels; cut"):
     decode(path)
+  # WebP takes twice the memory.
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000_000)
+  path = save(tmp_path / "a.webp", pixels(size=1500))
+  with pytest.raises(InputError, match="more than 2 megapixels; .*MEGAPIXELS"):
+    decode(path)
+  monkeypatch.setenv("JAXAD_MEGAPIXELS", "5")
+  assert decode(path).shape == (1500, 1500, 3)
+  monkeypatch.setenv("JAXAD_MEGAPIXELS", "0")
+  with pytest.raises(InputError, match="JAXAD_MEGAPIXELS=0: expected"):
+    decode(path)
 
 
 def test_cmyk_jpeg(tmp_path):

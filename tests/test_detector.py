@@ -839,7 +839,8 @@ def assert_alone(score, x, odd):
   """
   keys = KEYS[:4]
   want = score(x, keys)
-  close = functools.partial(np.testing.assert_allclose, rtol=1e-5)
+  # A small squared distance is a difference of larger numbers.
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-9)
   close(score(x[::-1], keys[::-1])[::-1], want)
   neighbours = np.concatenate([x[:1], odd])
   close(score(neighbours, KEYS[np.array([0, 5, 6, 7])])[0], want[0])

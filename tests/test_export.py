@@ -258,7 +258,7 @@ def test_damage_is_told(exported, tmp_path, count):
     "other": b"a text that is long enough to be a header of its own",
   }.items():
     path.write_bytes(content)
-    refused(path, "damaged|cut off|no scorer"), name
+    refused(path, "damaged|cut off|not a scorer"), name
   refused(tmp_path / "nothing", "cannot be read")
 
 
@@ -307,7 +307,9 @@ def test_no_program_calls_out_of_xla(exported, tmp_path):
   path = tmp_path / "hostile.jaxad"
   path.write_bytes(rewritten(exported[1], change))
   found = jaxad.load_scorer(path)
-  with pytest.raises(InputError, match="calls what no scorer does"):
+  with pytest.raises(
+    InputError, match="calls functions that a scorer never calls"
+  ):
     found(images_of(4))
 
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The loop, its plan and its callbacks, on a toy of two phases."""
 
+import contextlib
 import functools
 import importlib
 import json
@@ -26,6 +27,7 @@ from jaxad.detector import Detector, Phase, Plan, Scores, State, Stream
 from jaxad.errors import InputError
 from jaxad.evaluation import epochs
 from jaxad.evaluation.scoring import Scorer
+from jaxad.event_files import EventFiles
 from jaxad.feed import as_dataset
 from jaxad.seeding import generator
 
@@ -64,16 +66,16 @@ def toy(noise=0.1, nan_at=None):
   """
 
   def init(key, batch, plan=None):
-    # No array twice: the loop donates the buffers.
-    zeros = lambda: jnp.zeros(batch["x"].shape[-1], jnp.float32)
-    both = lambda: {"first": zeros(), "second": zeros()}
+    # One array for all of them: the loop donates buffers of its own.
+    zeros = jnp.zeros(batch["x"].shape[-1], jnp.float32)
+    both = {"first": zeros, "second": zeros}
     return State.new(
       key,
-      both(),
+      both,
       {},
-      both(),
+      both,
       plan,
-      mean=zeros(),
+      mean=zeros,
       energy=jnp.zeros((), jnp.float32),
     )
 
@@ -183,6 +185,7 @@ def run(
   log_every=1,
   on_device=None,
   beside=(),
+  events=None,
   **fields,
 ):
   """Starts or resumes the run of a folder; returns its state."""
@@ -193,7 +196,7 @@ def run(
   state = new_state(detector, examples, plan)
   if checkpoints.latest_step() is not None:
     state, _ = checkpoints.restore(state)
-  log = callbacks.Log(workdir / "metrics.jsonl", log_every)
+  log = callbacks.Log(workdir / "metrics.jsonl", log_every, events)
   saving = callbacks.Saving(checkpoints, 4)
   epochs = [Epochs(plan, on_epoch, log)] if on_epoch else []
   try:
@@ -365,6 +368,56 @@ def test_resume_after_a_kill_between_checkpoints(tmp_path, whole, epoch, saved):
   with (tmp_path / "metrics.jsonl").open("a") as file:
     file.write('{"step": 9, "lo')
   assert_resumed(tmp_path, whole)
+
+
+def scalars(folder):
+  """{tag: {step: value}} of a folder of event files; none is there twice."""
+  reader = pytest.importorskip(
+    "tensorboard.compat.tensorflow_stub.pywrap_tensorflow"
+  )
+  from tensorboard.compat.proto.event_pb2 import Event
+
+  found = {}
+  for file in sorted(folder.iterdir()):
+    records = reader.PyRecordReader_New(f"{file}")
+    with contextlib.suppress(reader.errors.OutOfRangeError):  # the end
+      while True:
+        records.GetNext()
+        event = Event.FromString(records.record())
+        for value in event.summary.value:
+          steps = found.setdefault(value.tag, {})
+          assert event.step not in steps
+          steps[event.step] = value.simple_value
+  return found
+
+
+def test_event_files_hold_the_log_after_a_kill_and_its_resumption(tmp_path):
+  pytest.importorskip("tensorboard")
+
+  def on_epoch(state, now):
+    if now == 5 and not resumed:
+      raise Killed
+    return report_epoch(state, now)
+
+  folder, resumed = tmp_path / "tensorboard", False
+  with pytest.raises(Killed):
+    run(tmp_path, on_epoch=on_epoch, events=EventFiles(folder))
+  (first,) = folder.iterdir()
+  with first.open("ab") as file:  # a record that was cut off
+    file.write(first.read_bytes()[:20])
+  resumed = True
+  run(tmp_path, on_epoch=on_epoch, events=EventFiles(folder))
+  want = {}
+  for row in rows_of(tmp_path):
+    group = f"{row['phase']}/" if "phase" in row else ""
+    for name in row.keys() - {"step", "phase"}:
+      value = pytest.approx(row[name], rel=1e-6)
+      want.setdefault(f"{group}{name}", {})[row["step"]] = value
+  found = scalars(folder)
+  for phase in ("first", "second"):
+    assert len(found.pop(f"{phase}/images_per_s")) > 5
+  assert found == want
+  assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize("step", [8, BOUNDARY, STEPS])
@@ -855,8 +908,14 @@ def train_and_score(workdir):
   }
 
 
+def stop_half_way(workdir):
+  with pytest.raises(callbacks.Interrupted):
+    run(workdir, beside=interrupt_at(9))
+
+
 @pytest.mark.whole
 def test_four_devices_train_as_one_does(tmp_path):
+  """Also where a run is stopped on the one and resumed on the others."""
   folders = [pathlib.Path(__file__).parent, pathlib.Path(jaxad.__path__[0])]
   code = """if True:
     import pathlib, sys
@@ -864,16 +923,20 @@ def test_four_devices_train_as_one_does(tmp_path):
     import pytest
     import test_fit
     from jaxad.errors import InputError
-    workdir = pathlib.Path(sys.argv[1])
+    workdir, stopped, to_resume = map(pathlib.Path, sys.argv[1:])
     np.savez(workdir / "found", **test_fit.train_and_score(workdir))
+    np.savez(workdir / "resumed", **test_fit.train_and_score(to_resume))
+    test_fit.stop_half_way(stopped)
     with pytest.raises(InputError, match="batch_size=6.*the 4 devices"):
       test_fit.run(workdir, batch_size=6)
   """
-  four, one = tmp_path / "four", tmp_path / "one"
-  four.mkdir()
-  one.mkdir()
+  names = ("one", "four", "stopped_on_four", "stopped_on_one")
+  one, four, *stopped = every = [tmp_path / name for name in names]
+  for folder in every:
+    folder.mkdir()
+  stop_half_way(stopped[1])
   process = subprocess.Popen(
-    [sys.executable, "-c", code, four],
+    [sys.executable, "-c", code, four, *stopped],
     env=os.environ
     | {
       "PYTHONPATH": os.pathsep.join([str(folders[0]), str(folders[1].parent)]),
@@ -886,8 +949,12 @@ def test_four_devices_train_as_one_does(tmp_path):
   want = train_and_score(one)
   _, errors = process.communicate(timeout=300)
   assert process.returncode == 0, errors
-  with np.load(four / "found.npz") as found:
-    got = dict(found)
-  assert got.pop("devices") == 4 and want.pop("devices") == 1
-  assert want["scores"].shape == (N,)
+  assert want.pop("devices") == 1 and want["scores"].shape == (N,)
+  for name in ("found", "resumed"):
+    with np.load(four / f"{name}.npz") as found:
+      got = dict(found)
+    assert got.pop("devices") == 4
+    chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-5)
+  got = train_and_score(stopped[0])
+  assert got.pop("devices") == 1
   chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-5)

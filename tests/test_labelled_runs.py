@@ -244,7 +244,7 @@ def test_seeds(tmp_path, capsys):
   assert summary["seeds"] == [0, 3]
   assert summary["image_auroc"]["values"] == values
   assert summary["image_auroc"]["mean"] == pytest.approx(np.mean(values))
-  assert summary["image_auroc"]["std"] == pytest.approx(np.std(values))
+  assert summary["image_auroc"]["std"] == pytest.approx(np.std(values, ddof=1))
   config = json.loads((workdir / "seed-3" / "config.json").read_text())
   assert config["seed"] == 3
   capsys.readouterr()

@@ -297,7 +297,7 @@ def test_nothing_known(tmp_path):
   [
     (lambda b: b[:-1], "bytes after its header; expected"),
     (lambda b: b + b"0", "bytes after its header; expected"),
-    (lambda b: b[:3], "no idx file"),
+    (lambda b: b[:3], "not an idx file"),
     (lambda b: b"", "starts with nothing"),
     (lambda b: b"\0\0\x0d" + b[3:], "starts with 00000d"),
     (lambda b: gzip.compress(b)[:-9], "broken gzip file"),
@@ -333,7 +333,7 @@ def test_idx_files_that_do_not_fit(tmp_path):
   assert f"{labels} cannot be read" in message
   # The images are there twice: as the labels of another format's name.
   labels.write_bytes(images.read_bytes())
-  assert "no idx file of 1 axes" in load_error("mnist", root=tmp_path)
+  assert "not an idx file of 1 axes" in load_error("mnist", root=tmp_path)
 
 
 def test_files_of_another_set(tmp_path):
@@ -347,9 +347,9 @@ def test_files_of_another_set(tmp_path):
 @pytest.mark.parametrize(
   ("content", "words"),
   [
-    (b"", "no batch of CIFAR-10"),
-    (b"\x80\x02}(U", "no batch of CIFAR-10"),
-    (b"no pickle", "no batch of CIFAR-10"),
+    (b"", "not a batch of CIFAR-10"),
+    (b"\x80\x02}(U", "not a batch of CIFAR-10"),
+    (b"no pickle", "not a batch of CIFAR-10"),
     (pickle.dumps([1]), "holds object data ()"),
     (pickle.dumps({"data": [[1.5]], "labels": [1]}), "holds float64 data"),
     (
@@ -441,7 +441,16 @@ def test_broken_npz(tmp_path):
   path.write_bytes(damaged)
   assert "cannot be read" in load_error("mnist", root=path)
   path.write_bytes(whole[:-100])
-  assert "no .npz file, or a broken one" in load_error("mnist", root=path)
+  assert "not an .npz file, or damaged" in load_error("mnist", root=path)
+
+
+def test_arrays_of_others_in_an_archive_are_left_alone(tmp_path):
+  path = write_jpeg(tmp_path, miniature(COLOUR)) / "jpeg.npz"
+  before = data.load("cifar10", root=path).train.x
+  with np.load(path) as archive:
+    arrays = dict(archive)
+  np.savez(path, **arrays, notes=np.array([{"by": "somebody"}]))
+  np.testing.assert_array_equal(data.load("cifar10", root=path).train.x, before)
 
 
 def test_broken_streams_of_jpeg(tmp_path):
@@ -478,7 +487,7 @@ def test_wrong_image_files(tmp_path):
   np.testing.assert_array_equal(got.train.x, expected.train.x)
   (tmp_path / "test" / "extra").mkdir()
   message = load_error("mnist", root=tmp_path)
-  assert f"{tmp_path / 'test' / 'extra'} is no class" in message
+  assert f"{tmp_path / 'test' / 'extra'} is not a class" in message
   (tmp_path / "test" / "extra").rmdir()
   (tmp_path / "test").rename(tmp_path / "testing")
   message = load_error("mnist", root=tmp_path)

@@ -441,7 +441,7 @@ def test_aitex(tmp_path):
 def test_aitex_errors(tmp_path):
   make_aitex(tmp_path)
   bad = save(tmp_path / "Defect_images" / "0009_999_01.png", grey(8, 20))
-  assert "'999' is no code" in load_error("aitex", root=tmp_path)
+  assert "'999' is not the code" in load_error("aitex", root=tmp_path)
   bad.unlink()
   mask = tmp_path / "Mask_images" / "0001_002_00_mask.png"
   save(mask, grey(8, 16))
@@ -513,7 +513,7 @@ def test_elpv(tmp_path, cache):
   message = load_error("elpv", root=tmp_path)
   assert "cell0099.png is missing" in message and "line 10" in message
   write(tmp_path / "labels.csv", table + "images/cell0001.png none mono\n")
-  assert "'none' is no number" in load_error("elpv", root=tmp_path)
+  assert "'none' is not a number" in load_error("elpv", root=tmp_path)
   write(tmp_path / "labels.csv", table + "images/cell0001.png\n")
   assert "line 10: 1 fields; expected 3" in load_error("elpv", root=tmp_path)
 

@@ -330,7 +330,7 @@ def test_the_page_of_seeds_links_to_their_pages(tmp_path):
       "provenance": {"command": "jaxad <run>", "date": "2026-03-01T12:30"},
     }
   ] * 2
-  auroc = {"mean": 0.95, "std": 0.05, "values": [0.9, 1.0]}
+  auroc = {"mean": 0.95, "std": 0.0707, "values": [0.9, 1.0]}
   summary = {"image_auroc": auroc, "seeds": [0, 7]}
   page.write_seeds_page(tmp_path, config_of("vae"), summary, found)
   text = (tmp_path / page.PAGE).read_text()
@@ -340,14 +340,20 @@ def test_the_page_of_seeds_links_to_their_pages(tmp_path):
     "2 runs that differ in their seed alone, 1 March 2026, 12:30",
     "jaxad <run>",
     "mean deviation seed 0 seed 7",
-    "image AUROC 0.9500 0.0500 0.9000 1.0000",
-    "population of 2",
-    "image AUROC 0.9500 , deviation 0.0500 over 2 seeds.",
+    "image AUROC 0.9500 0.0707 0.9000 1.0000",
+    "that of the sample, with n - 1 (n = 2)",
+    "image AUROC 0.9500 , deviation 0.0707 over 2 seeds.",
     "anomalies found 50.0 % 50.0 %",
     "normal ones rejected - -",
     "expected rejections of new normal ones 5.2 %",
   ):
     assert words in said.text, words
+  # Of a single one there is no deviation.
+  auroc = {"mean": 0.9, "std": None, "values": [0.9]}
+  summary = {"image_auroc": auroc, "seeds": [7]}
+  page.write_seeds_page(tmp_path, config_of("vae"), summary, found[:1])
+  said = Reader((tmp_path / page.PAGE).read_text()).text
+  assert "image AUROC 0.9000 0.9000" in said and "None" not in said
 
 
 def test_what_is_drawn_of_tiles_is_one_image_again():

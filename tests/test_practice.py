@@ -344,17 +344,27 @@ def test_a_config_json_that_is_none(tmp_path, text):
     workdir.Workdir(tmp_path, {}, resume=True)
 
 
-def test_a_run_that_was_killed_before_it_began_starts_again(tmp_path):
-  (tmp_path / "examples.csv").touch()
+@pytest.mark.parametrize(
+  "left", ["examples.csv", "examples.csv.7.tmp", "config.json.71.tmp"]
+)
+def test_a_run_that_was_killed_before_it_began_starts_again(tmp_path, left):
+  (tmp_path / left).touch()
   with workdir.Workdir(tmp_path, {"seed": 0}, resume=False) as folder:
     folder.begin([], None)
   assert workdir.config_of(tmp_path) == {"seed": 0}
+  # What a kill left half-written goes when the run goes on; nothing else does.
+  for name in ("model.safetensors.71.tmp", "notes.tmp", "a.2024.tmp"):
+    (tmp_path / name).touch()
+  with workdir.Workdir(tmp_path, {"seed": 0}, resume=True):
+    pass
+  names = [path.name for path in contents(tmp_path)]
+  assert names == ["a.2024.tmp", "config.json", "examples.csv", "notes.tmp"]
 
 
 def test_a_workdir_that_is_a_file(tmp_path, capsys):
   path = tmp_path / "file"
   path.touch()
-  refused(command(tmp_path, path), capsys, str(path), "no folder")
+  refused(command(tmp_path, path), capsys, str(path), "not a folder")
 
 
 @pytest.mark.whole

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxad.errors import InputError
-from jaxad.report import figures, tables
+from jaxad.report import figures, notes, tables
 from jaxad.report.heat import heated
 
 
@@ -291,3 +291,25 @@ assert "matplotlib.pyplot" not in sys.modules
 """
   subprocess.run([sys.executable, "-c", code], check=True)
   assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+  ("source", "rate", "mixture", "words"),
+  [
+    ("held-out images", 0.05, False, []),
+    ("training rows", None, False, ["--config.data.holdout"]),
+    # A scene refuses a holdout.
+    ("training pixels", None, False, ["pixels of the scene itself"]),
+    ("training images", None, True, ["outliers and all"]),
+  ],
+)
+def test_what_weakens_a_threshold_is_said(source, rate, mixture, words):
+  results = {
+    "threshold_from": source,
+    "expected_false_positive_rate": rate,
+    "n_threshold": 20,
+  }
+  said = notes.of_threshold(results, mixture)
+  assert len(said) == len(words)
+  assert all(one in text for one, text in zip(words, said, strict=True))
+  assert source != "training pixels" or "holdout" not in said[0]

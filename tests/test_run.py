@@ -2,6 +2,7 @@
 """The command line as a user meets it: a whole small run, and its mistakes."""
 
 import csv
+import importlib.util
 import json
 import pathlib
 import signal
@@ -16,6 +17,8 @@ from jaxad.callbacks import Saving
 from jaxad.cli import INTERRUPTED, USAGE_ERROR
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "differnet.py")
+
+TENSORBOARD = importlib.util.find_spec("tensorboard") is not None
 
 SMALL = {
   "data.image_size": 64,
@@ -62,7 +65,8 @@ def command(workdir, preset="", resume=False, **changes):
 def finished(tmp_path_factory):
   """The workdir of a finished run."""
   workdir = tmp_path_factory.mktemp("run") / "finished"
-  assert run.main(command(workdir, eval_nearest_neighbour=True)) == 0
+  fields = {"eval_nearest_neighbour": True, "train_tensorboard": TENSORBOARD}
+  assert run.main(command(workdir, **fields)) == 0
   return workdir
 
 
@@ -91,6 +95,7 @@ def test_a_run_leaves_everything(finished):
   low, high = results["expected_false_positive_interval"]
   assert low < results["expected_false_positive_rate"] < high
   assert results["train_seconds"] > 0
+  assert results["ms_per_image"] > 0
   assert results["pixel_resolution"] == [64, 64]
   origin = results["provenance"]
   assert "cpu" in origin["device"] and origin["cpu"] and origin["date"]
@@ -114,6 +119,26 @@ def test_a_run_leaves_everything(finished):
   rows = read_metrics(finished)
   assert rows[-1]["step"] == 4 * 3 and np.isfinite(rows[-1]["loss"])
   assert any((finished / "checkpoints").iterdir())
+
+
+@pytest.mark.skipif(not TENSORBOARD, reason="tensorboard is not installed")
+def test_tensorboard_gets_the_figures_of_the_log(finished):
+  (events,) = (finished / "tensorboard").iterdir()
+  written = events.read_bytes()
+  for name in read_metrics(finished)[-1].keys() - {"step", "phase"}:
+    assert f"flow/{name}".encode() in written
+
+
+def test_a_run_for_tensorboard_wants_it_installed(
+  tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  arguments = command(tmp_path / "run", train_tensorboard=True)
+  assert run.main(arguments) == USAGE_ERROR
+  error = capsys.readouterr().err
+  assert error.startswith("error: config.train.tensorboard: ")
+  assert "pip install 'jaxad[log]'" in error
+  assert not (tmp_path / "run").exists()
 
 
 def test_scores_agree_with_results(finished):

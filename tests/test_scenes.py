@@ -105,7 +105,7 @@ def test_envi(cube, tmp_path, interleave, kind, order):
 
 
 def test_what_an_envi_header_says_beside(cube, truth, tmp_path):
-  more = {"bbl": "{1, 0, 1,\n 1, 1, 0}", "default bands": "{4, 3, 1}"}
+  more = {"bbl": "{1, 0, 1,\n 1, 1, 0} ; noisy", "default bands": "{4, 3, 1}"}
   path = write_envi(tmp_path, cube, **more)
   found = scene_files.read(path)
   assert found.bad == (1, 5) and found.colours == (3, 2, 0)
@@ -147,13 +147,15 @@ def test_what_is_no_scene(cube, tmp_path):
     with pytest.raises(InputError, match=message):
       loaded(path)
   path.write_bytes(b"no array")
-  with pytest.raises(InputError, match="a.npy: no file of arrays"):
+  with pytest.raises(InputError, match="a.npy: not a file of arrays"):
     loaded(path)
   np.savez(tmp_path / "short.npz", data=cube)
   of_matlab.savemat(tmp_path / "short.mat", {"data": cube})
   for path in (tmp_path / "short.npz", tmp_path / "short.mat"):
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=f"{path.name}: (no file|cannot be)"):
+    with pytest.raises(
+      InputError, match=f"{path.name}: (not a file|cannot be)"
+    ):
       loaded(path)
   (tmp_path / "a.tif").touch()
   with pytest.raises(InputError, match="expected a scene .*ENVI header"):
@@ -223,7 +225,7 @@ def test_scales(cube):
   other = np.zeros((2, 3, 7))
   with pytest.raises(InputError, match="7 bands, and training had 6"):
     some.seen(other)
-  with pytest.raises(InputError, match="no finite numbers"):
+  with pytest.raises(InputError, match="not finite numbers"):
     some.seen(np.full((2, 3, 6), np.inf))
   with pytest.raises(InputError, match="expected some of the 6"):
     Bands(6, (6,))
@@ -407,5 +409,8 @@ def test_an_exported_scorer_takes_scenes(trained, tmp_path, monkeypatch):
 def test_methods_that_take_no_scenes(tmp_path, capsys):
   workdir = tmp_path / "run"
   assert run.main(["--config=adae:scene", f"--workdir={workdir}"]) == 2
-  assert "learn hadgan, rx, and not adae" in capsys.readouterr().err
+  assert (
+    "adae does not take the spectra of a scene; expected one of hadgan, rx"
+    in capsys.readouterr().err
+  )
   assert not workdir.exists()

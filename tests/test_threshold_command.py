@@ -39,7 +39,7 @@ def test_it_is_shown(folder, capsys):
   assert code == 0 and not said.err
   assert said.out == (
     "threshold 0.385, by the rule quantile 0.95 of 4 held-out images\n"
-    "it calls 1 of these normal images anomalous\n"
+    "it calls 1 of these anomalous\n"
   )
   assert content(folder) == before
 

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import re
 import shutil
 
 import numpy as np
@@ -20,7 +19,6 @@ from jaxad import cli, data, run, trained
 from jaxad import config as configs
 from jaxad.errors import InputError
 
-ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {
   "data.image_size": 32,
   "data.holdout": 0.3,
@@ -224,31 +222,6 @@ def test_nothing_is_said_of_a_score_that_is_no_number(loaded, monkeypatch):
   monkeypatch.setattr(type(loaded), "_fetch", spoilt)
   with pytest.raises(InputError, match="image 1 is not finite"):
     loaded.predict(images_of(2))
-
-
-def test_the_page_runs(home, loaded, monkeypatch, capsys):
-  """Commands and snippets of docs/deploy.md, one after the other."""
-  monkeypatch.chdir(home)
-  page = (ROOT / "docs/deploy.md").read_text()
-  blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.M | re.S)
-  assert len(blocks) == 4
-  names = {}
-  kept = (home / "runs/bottle/model.json").read_bytes()
-  for language, block in blocks:
-    if language == "python":
-      exec(block, names)
-      continue
-    for line in block.splitlines():
-      program, *words = line.split()
-      assert program == "jaxad" and cli.main(words) == 0, line
-  assert names["found"].map[0].shape == (40, 48)
-  np.testing.assert_array_equal(
-    names["scorer"](["new/000.png", "new/001.png"]).image,
-    names["run"].score(["new/000.png", "new/001.png"]).image,
-  )
-  assert names["scorer"].threshold == np.quantile(loaded.normal.score, 0.99)
-  (home / "runs/bottle/model.json").write_bytes(kept)
-  capsys.readouterr()
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 """From image files to arrays of their own size, and from masks to defects."""
 
 import io
+import itertools
+import math
+import os
 import pathlib
 import warnings
 from typing import NamedTuple
@@ -10,14 +13,28 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from jaxad import foreign
 from jaxad.errors import InputError
 
+# Pillow's readers of these alone: others, of PostScript, run programs.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 Source = pathlib.Path | str | bytes
 
-# Pillow warns of images half as large as those that it refuses.
+# Pillow warns of images that are refused here, see `_most_pixels`.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+class _TooLarge(Exception):
+  """An image has more pixels than these."""
+
+
+# Pixels that are copied at once, out of Pillow's memory into an array: copies
+# of all of a large image would take several times its size.
+_PART = 2**20
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -43,7 +60,7 @@ def read_header(source: Source) -> Header:
   Raises:
     InputError: it has none.
   """
-  with _Reading(source) as opened:
+  with _Reading(source, whole=False) as opened:
     width, height = opened.size
     # Orientations 5 to 8 lie on their side.
     if opened.getexif().get(0x0112, 1) >= 5:
@@ -67,16 +84,11 @@ def decode(source: Source) -> np.ndarray:
     InputError: the image is unreadable, or has values that are no numbers; the
       message does not name it where `source` is bytes.
   """
-  with _Reading(source) as opened:
+  with _Reading(source, whole=True) as opened:
     _check_whole(opened)
-    image = ImageOps.exif_transpose(opened)
-    # Pillow would warn of it, or blend it in.
-    image.info.pop("transparency", None)
-    if not _is_deep(image):
-      return np.asarray(image.convert("RGB"))
-    values = np.asarray(image)
+    values = _pixels(opened, None if _is_deep(opened) else "RGB")
   if values.dtype.kind == "f" and not np.isfinite(values).all():
-    raise InputError(f"{_where(source)}pixels that are no finite numbers")
+    raise InputError(f"{_where(source)}pixels that are not finite numbers")
   return values
 
 
@@ -100,14 +112,13 @@ def decode_mask(source: Source, threshold: float | None = None) -> np.ndarray:
   Raises:
     InputError: the mask is unreadable.
   """
-  with _Reading(source) as opened:
+  with _Reading(source, whole=True) as opened:
     lossy = opened.format in _LOSSY
-    image = ImageOps.exif_transpose(opened)
-    image.info.pop("transparency", None)
-    plain = _is_deep(image) or image.mode in ("L", "1")
-    values = np.asarray(image if plain else image.convert("RGB"))
-  if values.ndim == 3:
-    values = values.max(-1)
+    plain = _is_deep(opened) or opened.mode in ("L", "1")
+    if plain:
+      values = _pixels(opened, None)
+    else:
+      values = _pixels(opened, "RGB", _brightest)
   if values.dtype == bool:
     return values
   if threshold is None:
@@ -144,6 +155,43 @@ def defects_at(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   return found
 
 
+def _pixels(opened, mode, of=lambda part: part):
+  """A function of the image upright and in a mode; None is its own."""
+  ImageOps.exif_transpose(opened, in_place=True)
+  # Pillow would warn of it, or blend it in.
+  opened.info.pop("transparency", None)
+  w, h = opened.size
+  rows, columns = max(1, _PART // w), min(w, _PART)
+  found = None
+  for y, x in itertools.product(range(0, h, rows), range(0, w, columns)):
+    part = opened.crop((x, y, min(x + columns, w), min(y + rows, h)))
+    part = of(np.asarray(part if mode is None else part.convert(mode)))
+    if found is None:
+      found = np.empty((h, w, *part.shape[2:]), part.dtype)
+    found[y : y + rows, x : x + columns] = part
+  return found
+
+
+def _brightest(rgb):
+  """The largest channel; a `max` over the last axis takes ten times as long."""
+  return np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+
+
+def _most_pixels():
+  """Of an image: Pillow's limit, or that which the environment sets."""
+  text = os.environ.get("JAXAD_MEGAPIXELS")
+  if text is not None:
+    try:
+      Image.MAX_IMAGE_PIXELS = int(1e6 * float(text))
+      if Image.MAX_IMAGE_PIXELS <= 0:
+        raise ValueError
+    except (ValueError, OverflowError) as error:
+      raise InputError(
+        f"JAXAD_MEGAPIXELS={text}: expected a number, such as 500."
+      ) from error
+  return Image.MAX_IMAGE_PIXELS or math.inf
+
+
 def _check_whole(opened):
   """Whether Pillow would read all there is of an image.
 
@@ -166,16 +214,33 @@ def _check_whole(opened):
 
 
 class _Reading:
-  """Opens an image; what Pillow raises in the block is an `InputError`."""
+  """Opens an image; what Pillow raises in the block is an `InputError`.
 
-  def __init__(self, source):
-    self._source = source
+  Args:
+    source: of the image.
+    whole: whether all of the file will be read: then it is at once, since
+      Pillow makes room for whatever length a damaged file claims of a part.
+  """
+
+  def __init__(self, source, whole):
+    self._source, self._whole = source, whole
 
   def __enter__(self):
-    source = self._source
+    source, most = self._source, _most_pixels()
     try:
-      file = io.BytesIO(source) if isinstance(source, bytes) else source
-      self._image = Image.open(file)
+      if isinstance(source, bytes):
+        file = io.BytesIO(source)
+      elif self._whole:
+        file = io.BytesIO(foreign.read_bytes(source))
+      else:
+        foreign.check_plain(source)
+        file = source
+      self._image = Image.open(file, formats=FORMATS)
+      # WebP is unpacked as a whole, and then copied twice.
+      if self._image.format == "WEBP":
+        most /= 2
+      if math.prod(self._image.size) > most:
+        raise _TooLarge(most)
     except Exception as error:  # Pillow's readers raise nearly anything.
       self._raise(error)
     return self._image
@@ -186,14 +251,18 @@ class _Reading:
       self._raise(error)
 
   def _raise(self, error):
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and self._whole:
       raise error
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = foreign.reason(error)
     if isinstance(error, Image.UnidentifiedImageError):
       reason = "empty file" if _is_empty(self._source) else "not an image file"
-    elif isinstance(error, Image.DecompressionBombError):
-      most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
-      reason = f"more than {most:.0f} megapixels; cut it into smaller images"
+    elif isinstance(error, (_TooLarge, *_TOO_LARGE)):
+      most = error.args[0] if isinstance(error, _TooLarge) else _most_pixels()
+      reason = (
+        f"more than {most / 1e6:.0f} megapixels; cut it into smaller images, "
+        "or raise "
+        "the environment variable JAXAD_MEGAPIXELS"
+      )
     elif isinstance(error, OSError) and error.strerror:
       reason = error.strerror
     raise InputError(_where(self._source) + reason) from None

@@ -70,8 +70,8 @@ def _aitex(root):
     code = path.stem.split("_")[1] if "_" in path.stem else ""
     if code not in AITEX_KINDS:
       raise InputError(
-        f"{path}: {code!r} is no code of a defect; expected a name such as "
-        "0001_002_00.png, with one of " + ", ".join(AITEX_KINDS)
+        f"{path}: {code!r} is not the code of a defect; expected a name such "
+        "as 0001_002_00.png, with one of " + ", ".join(AITEX_KINDS)
       )
     # Two have a mask in two parts, *_mask1.png and *_mask2.png.
     parts = [m for m in masks if m.stem.startswith(f"{path.stem}_mask")]
@@ -359,7 +359,7 @@ def _number(text, path, line):
     number = math.nan
   if not math.isfinite(number):
     raise InputError(
-      f"{path}, line {line}: {text!r} is no number; get the file again"
+      f"{path}, line {line}: {text!r} is not a number; get the file again"
     )
   return number
 

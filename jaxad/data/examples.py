@@ -137,13 +137,13 @@ class Examples:
 
   def joined(self, other: "Examples") -> "Examples":
     """Both, sorted by id, without masks."""
-    tiles = self.tiles
-    if tiles is not None:
+    tiles, more = self.tiles, other.tiles
+    if tiles is not None and more is not None:
       tiles = dataclasses.replace(
         tiles,
-        layouts=tiles.layouts + other.tiles.layouts,
-        defective=np.append(tiles.defective, other.tiles.defective),
-        pictures=joined(tiles.pictures, other.tiles.pictures),
+        layouts=tiles.layouts + more.layouts,
+        defective=np.append(tiles.defective, more.defective),
+        pictures=joined(tiles.pictures, more.pictures),
       )
     both = Examples(
       x=joined(self.x, other.x),
@@ -154,7 +154,8 @@ class Examples:
       tiles=tiles,
       raw=None if self.raw is None else np.concatenate([self.raw, other.raw]),
     )
-    return both.take(sorted(range(len(both.id)), key=both.id.__getitem__))
+    order = sorted(range(len(both.id)), key=both.id.__getitem__)
+    return both.take(np.array(order))
 
   def flat(self) -> "Examples":
     """The tiles as examples of their own, to be trained on; or itself.

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxad import foreign, named_arrays
 from jaxad.data import array_files, folder
 from jaxad.data.decode import decode
 from jaxad.errors import InputError
@@ -183,20 +184,27 @@ def _batches(paths, reader, shape, classes):
 # NumPy archives.
 
 
+_NAMES = [
+  name.format(split)
+  for split in SPLITS
+  for name in ("x_{}", "y_{}", "{}_jpeg", "{}_offset", "{}_label")
+]
+
+
 def _npz(path, shape, classes):
   if not zipfile.is_zipfile(path):
-    raise InputError(f"{path} is no .npz file, or a broken one; get it again")
+    raise InputError(f"{path} is not an .npz file, or damaged; get it again")
   try:
-    with np.load(path) as archive:
-      for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
-        if first in archive:
-          return reader(archive, path, shape, classes)
-      found = ", ".join(archive) or "nothing"
+    archive = named_arrays.read(path, _NAMES)
+    for first, reader in (("x_train", _keras), ("train_jpeg", _jpeg)):
+      if first in archive:
+        return reader(archive, path, shape, classes)
+    found = ", ".join(zipfile.ZipFile(path).namelist()) or "nothing"
   except InputError:
     raise
   except Exception as error:  # Broken archives raise nearly anything.
     raise InputError(
-      f"{path} cannot be read ({array_files.reason(error)}); get it again"
+      f"{path} cannot be read ({foreign.reason(error)}); get it again"
     ) from None
   raise InputError(
     f"{path} has {found}; expected x_train, y_train, x_test and y_test"
@@ -238,7 +246,7 @@ def _folders(root, shape, classes):
       number = class_number(parent.name, classes)
       if number is None:
         raise InputError(
-          f"{parent} is no class; expected folders {', '.join(classes)}"
+          f"{parent} is not a class; expected folders {', '.join(classes)}"
         )
       found = folder.images(parent)
       paths += found

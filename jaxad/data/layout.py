@@ -18,6 +18,10 @@ from jaxad.errors import InputError
 _LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 
 
+# Links to one folder, and folders in each other, that are followed.
+_MOST_WAYS, _DEEPEST = 64, 64
+
+
 @dataclasses.dataclass
 class Layout:
   """The files of a folder, sorted by the folders that they lie in.
@@ -148,18 +152,32 @@ def identify(path: pathlib.Path, root: pathlib.Path) -> str:
 
 
 def _walk(
-  root, folder, skipped, above=()
+  root, folder, skipped, above=(), ways=None
 ) -> Iterator[tuple[pathlib.Path, list[str]]]:
   """Folders with images, and their names; the rest goes to `skipped`.
 
-  Links are followed, but not to a folder that they lie in.
+  Links are followed, but not to a folder that they lie in. `ways` counts how
+  often each folder was come to.
   """
+  ways = collections.Counter() if ways is None else ways
   try:
     status = folder.stat()
     here = status.st_dev, status.st_ino
     if here in above:
       skipped["a link back to a folder above"].append(identify(folder, root))
       return
+    ways[here] += 1
+    # A few links, each to a folder of such links, make millions of ways.
+    for fault, found, most in (
+      ("links lead to it in", ways[here], _MOST_WAYS),
+      ("it lies at a depth of", len(above) + 1, _DEEPEST),
+    ):
+      if found > most:
+        raise InputError(
+          f"root={root}: {folder}: {fault} {found}, more than the {most} that "
+          "are followed; move it away",
+          "root",
+        )
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
   except OSError as error:
     raise InputError(
@@ -188,7 +206,7 @@ def _walk(
   if found:
     yield folder, found
   for path in below:
-    yield from _walk(root, path, skipped, (*above, here))
+    yield from _walk(root, path, skipped, (*above, here), ways)
 
 
 def _is(test):

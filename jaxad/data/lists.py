@@ -3,10 +3,11 @@
 
 import csv
 import io
-import json
+import os
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
+from jaxad import foreign
 from jaxad.errors import InputError
 
 _JSON = (".jsonl", ".ndjson", ".json")
@@ -39,13 +40,14 @@ def read(
     )
   try:
     # File names need not be valid UTF-8.
-    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    blob = foreign.read_bytes(path)
+    text = blob.decode("utf-8-sig", errors="surrogateescape")
   except OSError as error:
     raise InputError(
       f"{path}: cannot be read ({error.strerror}); mend it"
     ) from error
   if "\0" in text:
-    raise InputError(f"{path}: no plain text; save it as UTF-8")
+    raise InputError(f"{path}: not plain text; save it as UTF-8")
   if path.suffix.lower() in _JSON:
     lines = _json_lines(path, text)
   else:
@@ -57,8 +59,9 @@ def read(
 def path_of(list_: pathlib.Path, text: str) -> pathlib.Path:
   """The file that a list names; paths are relative to it."""
   path = list_.parent / text
-  # Lists come from Windows, too.
-  return path if path.exists() else list_.parent / text.replace("\\", "/")
+  # Lists come from Windows, too. What is no name at all is the name of nothing.
+  there = os.path.exists(path)
+  return path if there else list_.parent / text.replace("\\", "/")
 
 
 def _csv_lines(path, text, needed, expected):
@@ -90,7 +93,7 @@ def _json_lines(path, text):
     if not one.strip():
       continue
     try:
-      values = json.loads(one)
+      values = foreign.parse_json(one)
     except ValueError:
       values = None
     if not isinstance(values, dict):

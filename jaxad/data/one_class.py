@@ -8,6 +8,8 @@ figures cannot be compared across protocols.
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -164,7 +166,14 @@ def leave_one_out_80_20(label, n_train, chosen, seed):
   return normal, order[:cut], test
 
 
-PROTOCOLS = {
+Protocol = Literal[
+  "one_vs_rest",
+  "one_vs_rest_80_20",
+  "leave_one_out",
+  "leave_one_out_80_20",
+]
+
+PROTOCOLS: dict[str, Callable] = {
   "one_vs_rest": one_vs_rest,
   "one_vs_rest_80_20": one_vs_rest_80_20,
   "leave_one_out": leave_one_out,

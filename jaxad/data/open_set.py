@@ -17,7 +17,7 @@ from jaxad.data.examples import Dataset, Examples
 from jaxad.errors import InputError
 from jaxad.fields import CountOrZero, Range, check
 
-SETTINGS = ("general", "hard", "open")
+Setting = Literal["general", "hard", "open"]
 
 # Every generator of NumPy takes these.
 Seed = Annotated[int, Range(0, 1e9)]
@@ -56,7 +56,7 @@ class Rule:
     InputError: a value that no data set could satisfy.
   """
 
-  setting: Literal[SETTINGS] = "general"
+  setting: Setting = "general"
   known_class: str | None = None
   n_anomalies: CountOrZero = 0
   pool: CountOrZero | None = None
@@ -160,8 +160,8 @@ class Rule:
     for name in known:
       if name not in kinds:
         raise InputError(
-          f"known_class={self.known_class!r}: {name!r} is no kind of anomaly "
-          f"of this set; expected {', '.join(kinds)}",
+          f"known_class={self.known_class!r}: {name!r} is not a kind of "
+          f"anomaly of this set; expected {', '.join(kinds)}",
           "known_class",
         )
     if set(known) == set(kinds):

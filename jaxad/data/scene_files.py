@@ -3,13 +3,11 @@
 
 import math
 import pathlib
-import re
-import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxad import foreign, named_arrays
 from jaxad.errors import InputError
 
 SUFFIXES = (".mat", ".npz", ".npy", ".hdr")
@@ -30,11 +28,6 @@ _RAW = ("", ".dat", ".img", ".raw", ".bsq", ".bil", ".bip", ".bin")
 # The order of (line, sample, band) in a file of each interleave, and the way
 # back.
 _ORDERS = {"bsq": (2, 0, 1), "bil": (0, 2, 1), "bip": (0, 1, 2)}
-
-
-# What a damaged file raises.
-_BROKEN = (ValueError, KeyError, TypeError, EOFError)
-_BROKEN += (zipfile.BadZipFile, zlib.error)
 
 
 class Scene(NamedTuple):
@@ -102,39 +95,14 @@ def _plane(path):
 def _arrays(path):
   """{name: array of real numbers} of a MATLAB or NumPy file."""
   try:
-    if path.suffix.lower() == ".mat":
-      found = _matlab(path)
-    else:
-      with path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-          found = {"": found}
-        else:
-          found = {name: found[name] for name in found.files}
+    found = named_arrays.read(path)
   except OSError as error:
     raise InputError(
       f"{path}: cannot be read ({error.strerror or error}); mend it"
     ) from error
-  except _BROKEN as error:
-    raise InputError(f"{path}: no file of arrays ({error})") from error
-  return {
-    name: value
-    for name, value in found.items()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iufb"
-  }
-
-
-def _matlab(path):
-  from scipy import io as of_matlab
-
-  try:
-    return of_matlab.loadmat(path)
-  except of_matlab.matlab.MatReadError as error:
-    raise ValueError(error) from error
-  except NotImplementedError as error:
-    raise InputError(
-      f"{path}: a MATLAB file of version 7.3; save it with -v7, or as .npz"
-    ) from error
+  except ValueError as error:
+    raise InputError(f"{path}: not a file of arrays ({error})") from error
+  return {k: v for k, v in found.items() if v.dtype.kind in "iufb"}
 
 
 def _of_arrays(path, arrays, variable, truth):
@@ -188,7 +156,7 @@ def _checked(cube, path):
       f"{path}: {bad} of its {cube.shape[2]} bands have values that are no "
       "finite numbers; fill them"
     )
-  # MATLAB has other orders of axes and of bytes.
+  # MATLAB has another order of axes, ENVI perhaps of bytes.
   return np.ascontiguousarray(cube, cube.dtype.newbyteorder("="))
 
 
@@ -218,12 +186,9 @@ def _envi(path):
     raise InputError(f"{header}: byte order = {order}: expected 0 or 1")
   dtype = np.dtype("<>"[order] + _TYPES[kind])
   offset, need = number("header offset", 0), math.prod(shape) * dtype.itemsize
-  try:
-    blob = raw.read_bytes()
-  except OSError as error:
-    raise InputError(
-      f"{raw}: cannot be read ({error.strerror or error}); mend it"
-    ) from error
+  if offset < 0:
+    raise InputError(f"{header}: header offset = {offset}: expected 0 or more")
+  blob = _bytes(raw)
   if len(blob) != offset + need:
     raise InputError(
       f"{raw}: {len(blob)} bytes, and {header.name} says {offset + need}: "
@@ -264,16 +229,36 @@ def _pair(path):
 
 def _fields(header):
   """{name: text} of an ENVI header."""
+  text = _bytes(header).decode("utf-8-sig", errors="replace")
+  if not text.lstrip().startswith("ENVI"):
+    raise InputError(f"{header}: not an ENVI header, whose first line is ENVI")
+  found, name = {}, ""
+  lines = iter(text.split("\n"))
+  for line in lines:
+    # A list may begin on the line after its name.
+    if not (line.lstrip().startswith("{") and found.get(name) == ""):
+      name, equals, line = line.partition("=")
+      name = name.strip().lower()
+      if not equals or name.startswith(";"):
+        continue
+    parts = [line.strip()]
+    if parts[0].startswith("{"):
+      while "}" not in parts[-1] and (line := next(lines, None)) is not None:
+        parts.append(line)
+    value = "\n".join(parts)
+    if value.startswith("{"):  # what follows a list is a comment
+      value = value[: value.find("}") + 1] or value
+    found[name] = value
+  return found
+
+
+def _bytes(path):
   try:
-    text = header.read_text(encoding="utf-8", errors="replace")
+    return foreign.read_bytes(path)
   except OSError as error:
     raise InputError(
-      f"{header}: cannot be read ({error.strerror or error}); mend it"
+      f"{path}: cannot be read ({error.strerror or error}); mend it"
     ) from error
-  if not text.lstrip("\ufeff").startswith("ENVI"):
-    raise InputError(f"{header}: no ENVI header, whose first line is ENVI")
-  pairs = re.findall(r"^([^=\n;]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", text, re.M)
-  return {name.strip().lower(): value.strip() for name, value in pairs}
 
 
 def _number(header, fields, name, default):
@@ -290,6 +275,7 @@ def _number(header, fields, name, default):
 def _list(text):
   """The numbers of "{1, 0, ...}"; of anything else none."""
   try:
-    return [float(v) for v in text.strip("{}").replace("\n", " ").split(",")]
+    found = [float(v) for v in text.strip("{}").replace("\n", " ").split(",")]
   except ValueError:
     return []
+  return found if np.isfinite(found).all() else []

@@ -223,8 +223,8 @@ def _numbers(name, given, total):
     last = int(match[2] or first) if match else 0
     if not 1 <= first <= last <= total:
       raise InputError(
-        f"{name}={','.join(given)}: {text!r} is no band or range of bands of "
-        f"1 to {total}, such as 1-60",
+        f"{name}={','.join(given)}: {text!r} is not a band or range of bands "
+        f"of 1 to {total}, such as 1-60",
         name,
       )
     found += range(first - 1, last)

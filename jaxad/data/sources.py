@@ -33,9 +33,7 @@ from jaxad.data import (
 from jaxad.data.examples import Dataset
 from jaxad.errors import InputError, one_of
 from jaxad.fields import Count, CountOrZero, Range, checked
-from jaxad.preprocess import FITS, RULES, Overlap, Preprocess, Side
-
-PROTOCOLS = (*one_class.PROTOCOLS, *transductive.PROTOCOLS)
+from jaxad.preprocess import Fit, Overlap, Preprocess, Rule, Side
 
 MaskThreshold = Annotated[float, Range(0, 65535, below=True)]
 
@@ -67,13 +65,13 @@ def load(
   *,
   subset: str | None = None,
   root: str | os.PathLike | None = None,
-  protocol: Literal[PROTOCOLS] = "one_vs_rest",
+  protocol: Literal[one_class.Protocol, transductive.Protocol] = "one_vs_rest",
   image_size: Side | tuple[Side, Side] = 256,
   channels: Literal[1, 3] | None = None,
-  fit: Literal[FITS] = "squash",
+  fit: Fit = "squash",
   tile: Count | None = None,
   overlap: Overlap = 0.25,
-  tile_rule: Literal[RULES] = "max",
+  tile_rule: Rule = "max",
   levels: tuple[float, float] | None = None,
   mask_threshold: MaskThreshold | None = None,
   seed: open_set.Seed = 0,
@@ -83,7 +81,7 @@ def load(
   n_train: Count = 120,
   n_test_good: CountOrZero = 40,
   n_test_defect: CountOrZero = 80,
-  setting: Literal[open_set.SETTINGS] = "general",
+  setting: open_set.Setting = "general",
   known_class: str | None = None,
   n_anomalies: CountOrZero = 0,
   pool: CountOrZero | None = None,
@@ -99,12 +97,11 @@ def load(
   own devices.
 
   Args:
-    name: one of `SOURCES`: "textures", "folder", "mvtec_ad", "magnetic_tile",
-      one of `dra_sets.SETS`: "aitex", "kolektor_sdd", "elpv", "dagm",
-      "mastcam", "brain_mri", "head_ct", "hyper_kvasir", one of
-      `one_class.SETS`: "digits", "mnist", "fashion_mnist", "cifar10", of
-      `tables.NAMES`: "table", a file of rows, "breast_cancer", "wine", or
-      "scene", a hyperspectral one.
+    name: of images: "folder", one's own; "textures" and "digits", embedded;
+      "mnist", "fashion_mnist", "cifar10", "mvtec_ad", "magnetic_tile", "aitex",
+      "kolektor_sdd", "elpv", "dagm", "mastcam", "brain_mri", "head_ct",
+      "hyper_kvasir", published. Of rows: "table", a file; "breast_cancer" and
+      "wine", embedded. And "scene", a hyperspectral one.
     subset: the surface of textures ("metal" if None, or "all"), the category
       of mvtec_ad, a folder below the root of folder, the number or name of a
       class of digits, mnist, fashion_mnist and cifar10, or the normal kind of
@@ -114,10 +111,11 @@ def load(
       Of folder also a list of images, see `jaxad.data.manifest`; of table the
       file, see `jaxad.data.table_files`; of scene likewise, see
       `jaxad.data.scene_files`, and without it one is rendered.
-    protocol: who is normal, trained on and tested in digits, mnist,
-      fashion_mnist and cifar10: one of `one_class.PROTOCOLS`. Or of any set one
-      of `transductive.PROTOCOLS`: what is tested is trained on, unlabelled,
-      with a share of anomalies in it, `contamination`.
+    protocol: of digits, mnist, fashion_mnist and cifar10: whether the class of
+      the subset is normal ("one_vs_rest") or anomalous ("leave_one_out"), and
+      whether the split is the published one or 80 to 20. Or of any set
+      "contaminated" or "contaminated_test": what is tested is trained on,
+      unlabelled, with a share of anomalies in it, `contamination`.
     image_size: of what the detector sees, in pixels: the side of a square, or
       height and width.
     channels: 1 (grey) or 3 (RGB); None is as published for digits, mnist,
@@ -145,8 +143,9 @@ def load(
     n_train: textures only: normal images to train on.
     n_test_good: textures only: normal images of the test.
     n_test_defect: textures only: images of the test with a defect.
-    setting: which kinds of anomaly may be labelled: one of
-      `open_set.SETTINGS`; see `open_set.Rule` for this and what follows.
+    setting: which kinds of anomaly may be labelled: all ("general"); one, the
+      rest of which leaves the test ("hard"); or some, the rest of which is
+      tested with the others ("open"). See `open_set.Rule`.
     known_class: the kinds that may be, in the settings "hard" and "open".
     n_anomalies: how many anomalies are drawn from the test into training.
     pool: how many leave the test; None for those that are trained on.
@@ -154,9 +153,8 @@ def load(
       transductive protocol the anomalies for each normal example.
     split_seed: of these draws; not `seed`, so that runs of several seeds learn
       from the same anomalies.
-    outlier_root: a folder of other normal images, see `folder.scan_outliers`,
-      that stand in for anomalies in training; a category that is named like
-      the subset is left out.
+    outlier_root: a folder of other normal images that stand in for anomalies
+      in training; a category that is named like the subset is left out.
     table: how tables are read; they have none of what is said of images above.
     scene: how scenes are read; likewise.
 

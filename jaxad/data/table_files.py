@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Files that hold a table: CSV, MATLAB, NumPy or Parquet."""
 
+import collections
 import csv
 import io
 import pathlib
@@ -8,9 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxad import foreign, named_arrays
 from jaxad.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".mat", ".npz", ".parquet")
+
+MOST_COLUMNS = 2**16
+
+# Of a Parquet file, whose columns of few values shrink to a hundredth.
+MOST_UNPACKED = 2**29
 
 # What stands in a CSV file where there is no value.
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")
@@ -52,8 +59,8 @@ def read(path: pathlib.Path) -> Table:
   readers = {
     ".csv": _csv,
     ".tsv": _csv,
-    ".mat": _mat,
-    ".npz": _npz,
+    ".mat": _arrays,
+    ".npz": _arrays,
     ".parquet": _parquet,
   }
   reader = readers.get(path.suffix.lower())
@@ -67,15 +74,22 @@ def read(path: pathlib.Path) -> Table:
     ) from error
   if not len(table.line):
     raise InputError(f"{path}: it has no rows")
+  for name, values in table.columns.items():
+    if values.dtype != object and np.isinf(values).any():
+      row = table.line[np.argmax(np.isinf(values))]
+      raise InputError(
+        f"{path}: {name} of row {row} is no finite number; correct it, or "
+        "leave it empty"
+      )
   return table
 
 
 def _csv(path):
   try:
-    text = path.read_bytes().decode("utf-8-sig")
+    text = foreign.read_bytes(path).decode("utf-8-sig")
   except UnicodeDecodeError as error:
     raise InputError(
-      f"{path}: no UTF-8 ({error.reason}, byte {error.start}); save it as such"
+      f"{path}: not UTF-8 ({error.reason}, byte {error.start}); save it so"
     ) from error
   first = text.partition("\n")[0]
   # A German Excel writes semicolons.
@@ -112,17 +126,32 @@ def _check_names(path, names):
     raise InputError(f"{path}: line 1 is empty; {said}")
   if any(map(_is_number, names)):
     raise InputError(f"{path}: line 1 has numbers; {said}")
-  for name in names:
-    if not name or names.count(name) > 1:
+  _check_width(path, len(names))
+  for name, count in collections.Counter(names).items():
+    if not name or count > 1:
       raise InputError(f"{path}: line 1: the name {name!r}; {said}")
+
+
+def _check_width(path, n):
+  if n > MOST_COLUMNS:
+    raise InputError(
+      f"{path}: {n:,} columns; expected {MOST_COLUMNS:,} or less"
+    )
 
 
 def _is_number(text):
   try:
-    float(text)
+    _number(text)
   except ValueError:
     return False
   return True
+
+
+def _number(text):
+  """As `float`, which would also take 12_34, a number of a part."""
+  if "_" in text:
+    raise ValueError(text)
+  return float(text)
 
 
 def _column(values):
@@ -130,41 +159,23 @@ def _column(values):
   values = [value.strip() for value in values]
   there = [None if v.lower() in MISSING else v for v in values]
   try:
-    return np.float64([np.nan if v is None else float(v) for v in there])
+    return np.float64([np.nan if v is None else _number(v) for v in there])
   except ValueError:
     return np.array(there, object)
 
 
-def _mat(path):
-  from scipy import io as of_matlab
-
+def _arrays(path):
   try:
-    arrays = of_matlab.loadmat(path)
-  except NotImplementedError as error:
-    raise InputError(
-      f"{path}: a MATLAB file of version 7.3; save it with -v7, or as .npz"
-    ) from error
+    arrays = named_arrays.read(path, (ROWS, LABELS))
   except ValueError as error:
-    raise InputError(f"{path}: no MATLAB file ({error})") from error
-  return _of_arrays(path, arrays)
-
-
-def _npz(path):
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {k: file[k] for k in (ROWS, LABELS) if k in file}
-  except (ValueError, KeyError, TypeError) as error:
-    raise InputError(f"{path}: no archive of arrays ({error})") from error
-  return _of_arrays(path, arrays)
-
-
-def _of_arrays(path, arrays):
+    raise InputError(f"{path}: not a file of arrays ({error})") from error
   x, y = arrays.get(ROWS), arrays.get(LABELS)
   if x is None or x.ndim != 2 or x.dtype.kind not in "fiub":
     raise InputError(
       f"{path}: expected an array {ROWS} [rows, columns] of numbers, and "
       f"{LABELS} [rows], 1 for anomalies"
     )
+  _check_width(path, x.shape[1])
   columns = {f"x{k}": np.float64(column) for k, column in enumerate(x.T)}
   if y is not None:
     y = np.asarray(y).reshape(-1)
@@ -179,22 +190,62 @@ def _of_arrays(path, arrays):
 
 def _parquet(path):
   try:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException, parquet, types
   except ImportError as error:
     raise InputError(
       f"{path}: Parquet is read by pyarrow, which is not installed; pip "
       "install pyarrow, or save it as .csv"
     ) from error
   try:
-    table = parquet.read_table(path)
-  except ArrowException as error:
-    raise InputError(f"{path}: no Parquet file ({error})") from error
-  columns = {}
-  for name, values in zip(table.column_names, table.columns, strict=True):
-    values = values.to_pylist()
-    try:
-      columns[name] = np.float64([np.nan if v is None else v for v in values])
-    except (TypeError, ValueError):
-      there = [None if v is None else str(v) for v in values]
-      columns[name] = np.array(there, object)
+    foreign.check_plain(path)
+    with parquet.ParquetFile(path) as file:
+      about, schema = file.metadata, file.schema_arrow
+      _check_width(path, about.num_columns)
+      size = 8 * about.num_rows * about.num_columns
+      for k in range(about.num_row_groups):
+        size += max(about.row_group(k).total_byte_size, 0)
+      if size > max(MOST_UNPACKED, foreign.RATIO * path.stat().st_size):
+        raise InputError(
+          f"{path}: {path.stat().st_size:,} bytes that unpack to {size:,} or "
+          "more; save it as .csv, or as .npz without compression, if that is "
+          "right"
+        )
+    # A long text need not stand in the memory once for each of its rows.
+    texts = [f.name for f in schema if types.is_string(f.type)]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+      table = file.read()
+    table.validate(full=True)
+    columns = {
+      name: _arrow_column(column)
+      for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+  except InputError:
+    raise
+  except (ArrowException, ValueError, OSError) as error:
+    if getattr(error, "strerror", None):  # of the file system
+      raise
+    said = foreign.reason(error)
+    raise InputError(f"{path}: not a sound Parquet file ({said})") from error
   return Table(columns, np.arange(1, table.num_rows + 1))
+
+
+def _values(column):
+  """Of a column; equal texts are one object."""
+  found = []
+  for chunk in column.chunks:
+    if not hasattr(chunk, "dictionary"):
+      found += chunk.to_pylist()
+      continue
+    words = chunk.dictionary.to_pylist()
+    numbers = chunk.indices.to_pylist()
+    found += [None if k is None else words[k] for k in numbers]
+  return found
+
+
+def _arrow_column(column):
+  """float64, NaN where a value is missing; of what is no number, texts."""
+  values = _values(column)
+  try:
+    return np.float64([np.nan if v is None else v for v in values])
+  except (TypeError, ValueError):
+    return np.array([None if v is None else str(v) for v in values], object)

@@ -14,6 +14,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from jaxad import named_arrays
+from jaxad.data.decode import FORMATS
 from jaxad.errors import InputError
 
 
@@ -48,8 +50,8 @@ class Array:
 
   def read_bytes(self) -> bytes:
     try:
-      values = np.load(self.path)
-    except (OSError, ValueError, EOFError) as error:
+      values = named_arrays.read(self.path)[""]
+    except (OSError, ValueError) as error:
       raise unreadable(self.path, error) from None
     if (
       values.ndim != 3 or values.shape[2] < 3 or values.dtype.kind not in "uif"
@@ -91,7 +93,7 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
     InputError: no such file, or no image.
   """
   try:
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
       return image.size
   except Exception as error:  # Pillow's readers raise nearly anything.
     raise unreadable(path, error) from None
@@ -109,7 +111,7 @@ def _opened(path):
 def _decoded(path, changed):
   del changed  # Part of the key: a file may be replaced.
   try:
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
       image.load()
       return image
   except Exception as error:  # Pillow's readers raise nearly anything.

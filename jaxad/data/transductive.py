@@ -7,6 +7,7 @@ label: all its examples have 0.
 """
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from jaxad.data.tables import scaled
 from jaxad.errors import InputError
 
 # Of which splits the examples are.
-PROTOCOLS = {"contaminated": ("train", "test"), "contaminated_test": ("test",)}
+Protocol = Literal["contaminated", "contaminated_test"]
+PROTOCOLS: dict[str, tuple[str, ...]] = {
+  "contaminated": ("train", "test"),
+  "contaminated_test": ("test",),
+}
 
 
 def mixed(dataset: Dataset, protocol: str, contamination: float) -> Dataset:

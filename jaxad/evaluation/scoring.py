@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 
 import jax
@@ -22,6 +23,12 @@ from jaxad.resize import resized
 
 # Steps of a search between two questions whether it is over.
 ASK_EVERY = 10
+
+# Batches by which the time of a score is taken; the same in every process.
+TIMED_BATCHES = 3
+
+# A batch that takes so long is timed once.
+SLOW_MS = 2000
 
 
 class Scorer:
@@ -62,13 +69,13 @@ class Scorer:
       `Scores` of NumPy arrays; `image` is [N] float32. Those of pixels are in
       it, and in the `parts`, what the map and its terms have there.
     """
-    of_pixels = examples.pixels is not None
-    program = self._program(with_maps or of_pixels)
+    pixels = examples.pixels
+    program = self._program(with_maps or pixels is not None)
     if not with_reconstructions:
       program = _without_reconstruction(program)
     scores = self._finished(self._over_batches(program, state, examples))
-    if of_pixels:
-      return _of_pixels(scores, examples.pixels.rows)
+    if pixels is not None:
+      return _of_pixels(scores, pixels.rows)
     scores = _without_maps(scores, keep=with_maps)
     return scores if examples.tiles is None else _of_images(scores, examples)
 
@@ -103,7 +110,8 @@ class Scorer:
     if views is None:
       x = self._over_batches(self._embedding(False), state, examples)
       return dataclasses.replace(examples, x=x)
-    passes, found = [], 0
+    passes: list[np.ndarray] = []
+    found = 0
     while found < views:
       fn, number = self._embedding(True), len(passes) + 1
       passes.append(self._over_batches(fn, state, examples, number))
@@ -196,7 +204,7 @@ class Scorer:
     key = jax.random.fold_in(self.key, number)
     pixels = examples.pixels
     ids = examples.id if pixels is None else (pixels.name,)
-    names = np.uint32([checksum(name) for name in ids])
+    names = np.array([checksum(name) for name in ids], np.uint32)
     if examples.tiles is not None:
       names = np.repeat(names, np.diff(examples.tiles.cuts))
     columns = distributed.local_columns(self._batch_size)
@@ -273,6 +281,36 @@ def _small(layout, size):
   return layout._replace(size=tuple(size), boxes=boxes)
 
 
+def milliseconds(
+  score: Callable[[Examples], Scores], examples: Examples, batch_size: int
+) -> float:
+  """Time of the score of one example, in full batches that lie in memory.
+
+  Programs are compiled before. Of a scene it is the time of all its pixels.
+
+  Args:
+    score: scores a split, without maps.
+    examples: at least one; taken several times over where they are few.
+    batch_size: examples scored at once; of images in tiles, tiles.
+  """
+
+  def timed(batches):
+    some, count = examples, 1
+    if examples.pixels is None:
+      views = 1 if examples.tiles is None else len(examples.tiles.rows([0]))
+      count = max(1, batches * batch_size // views)
+      some = examples.take(np.arange(count) % len(examples.id))
+      some = dataclasses.replace(some, x=some.x[:])
+    began = time.perf_counter()
+    score(some)
+    return 1000 * (time.perf_counter() - began) / count
+
+  timed(1)  # compiles
+  one = timed(1)
+  # What takes long, such as a search, is not repeated.
+  return one if one * batch_size > SLOW_MS else timed(TIMED_BATCHES)
+
+
 def official_scores(
   detector: Detector, state: State, examples: Examples, batch_size: int, key
 ) -> np.ndarray:
@@ -285,6 +323,7 @@ def official_scores(
     [N] float32, in the order of the split.
   """
   order = np.argsort(examples.label, kind="stable")
+  assert detector.official is not None
   score = _official(detector.official.score)
   parts = []
   for k in range(0, len(order), batch_size):

@@ -14,7 +14,7 @@ from jaxad.errors import InputError
 from jaxad.evaluation.metrics import check_finite
 
 # What `value` is where it is not given; `max` has none.
-DEFAULTS = {
+DEFAULTS: dict[str, float | None] = {
   "quantile": 0.95,
   "max": None,
   "sigma": 3.0,
@@ -59,7 +59,8 @@ def threshold(
       f"normal scores {scores.shape}: expected a vector of one score or more; "
       "hold out some normal examples for the threshold"
     )
-  if rule == "max":
+  default = DEFAULTS[rule]
+  if default is None:  # max
     if value is not None:
       raise InputError(
         f"threshold_value={value}: expected None, the rule max takes none.",
@@ -67,7 +68,7 @@ def threshold(
       )
     return float(scores.max())
 
-  value = DEFAULTS[rule] if value is None else value
+  value = default if value is None else value
   if rule == "quantile":
     _check_value(rule, value, 0 <= value <= 1, "a quantile in [0, 1]")
     return float(np.quantile(scores, value))

@@ -2,7 +2,10 @@
 """The methods, one paper a file."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
+from jaxad.detector import Detector
 from jaxad.methods.adae import adae
 from jaxad.methods.advae import advae
 from jaxad.methods.alad import alad
@@ -33,7 +36,7 @@ from jaxad.networks.pyramid import Trunk
 _NO_TRUNK = {"trunk": Trunk(weights="random", train_norms=False)}
 
 # Methods that take rows of tables too, with the keywords that suit those.
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
   # Columns of mean 0 leave the range of a sigmoid.
   "advae": {"output": "linear"},
   # The code's rate for tables is 1e-5, of ten thousands of steps.
@@ -64,9 +67,9 @@ ROWS = {
 }
 
 # Those that take hyperspectral scenes, likewise.
-SCENES = {"hadgan": {}, "rx": {}}
+SCENES: dict[str, dict[str, Any]] = {"hadgan": {}, "rx": {}}
 
-METHODS = {
+METHODS: dict[str, Callable[..., Detector]] = {
   "adae": adae,
   "advae": advae,
   "alad": alad,

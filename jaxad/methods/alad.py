@@ -101,7 +101,8 @@ def alad(
     tables: of those for rows; the default is that of KDD99, another
       `jaxad.networks.alad.ARRHYTHMIA`.
     enable_dzz: whether G and E also play against D_zz.
-    score: "fm", "l1", "l2" or "ch", see above; `Scores.parts` has all four.
+    score: "fm", the features of D_xx; "l1" or "l2", the distance of x and its
+      reconstruction; or "ch", the cross-entropy. `Scores.parts` has all four.
     degree: of the norm in "fm".
     ema_decay: of the moving average of the parameters.
     learning_rate: of every player's Adam; the code takes 1e-5 for tables.

@@ -194,7 +194,8 @@ def alocc(
     width: channels of R before its last layer.
     encoder_width: half the channels of R's first convolution.
     width_d: channels of D's first convolution.
-    refine: L_ref, "mse_clean" as in the paper or "released", see above.
+    refine: L_ref, "mse_clean", the paper's squared error to the clean image, or
+      "released", the code's cross-entropy with the noisy one.
     lam: its weight; None is 0.4, released 0.2.
     r_steps: steps of R after each step of D.
     rho: training ends after the epoch at whose end the running mean of

@@ -52,6 +52,7 @@ from jaxad.layers.rotation import gaussian_smooth, rotate_cubic, rotate_nearest
 from jaxad.networks.pyramid import check_images, pooled_features
 from jaxad.networks.trunk import (
   TRUNKS,
+  TrunkName,
   feature_channels,
   make_trunk,
   normalize,
@@ -97,7 +98,7 @@ def gradient_magnitude(gradient, degrees, sigma, truncate=4.0):
 @checked
 def differnet(
   *,
-  trunk: Literal[tuple(TRUNKS)] = "alexnet",
+  trunk: TrunkName = "alexnet",
   layer: str | None = None,
   beside: tuple[str, ...] = (),
   weights: str = "imagenet",

@@ -146,7 +146,8 @@ def egbad(
     dropout: part of D's layers that is left out in training; 0.5 or 0.2.
     count_reconstructions: whether the statistics of G, on images, are also
       those of G(E(x)).
-    score: "fm", "cross_e" or "cross_e_paper", see above.
+    score: its second term: "fm", the distance of D's features; "cross_e", what
+      D makes of the reconstruction; "cross_e_paper", of the example itself.
     degree: 1 for L1 norms in the score, 2 for L2.
     weight: of the second term of the score; the paper's 1 - alpha.
     ema_decay: weight of the old averages of all weights, which scores take.

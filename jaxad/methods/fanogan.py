@@ -106,7 +106,8 @@ def fanogan(
     width: channels at full size; 8 times as many at most.
     critic_iters: batches that the critic sees, and moves on, in a step.
     gp_weight: of the gradient penalty.
-    training: the encoder's loss, "izi_f", "izi" or "ziz", see above.
+    training: the encoder's loss: "izi_f", of images and their features; "izi",
+      of images alone; "ziz", of codes.
     kappa: weight of the features in izi_f and in the score of all three.
     latent: what bounds the encoder's codes: "tanh", "3tanh" or "0.5tanh", that
       many times it; "clip", "3clip" or "0.5clip" to [-1, 1], [-3, 3] or [-0.5,

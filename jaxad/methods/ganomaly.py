@@ -117,7 +117,8 @@ def ganomaly(
     latent_dim: length nz of the codes.
     width: channels of the first convolution.
     extra_layers: 3x3 convolutions in each encoder and decoder.
-    objective: "official", "official_2018" or "paper", see above.
+    objective: whose losses: the code's as of 2020, "official", or as of 2018,
+      "official_2018"; or those of the "paper".
     adversarial_weight: of the generator's adversarial term.
     contextual_weight: of its reconstruction error.
     encoder_weight: of the distance of its codes.

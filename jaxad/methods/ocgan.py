@@ -118,7 +118,7 @@ def ocgan(
   29 for depth 2, see `feature_sides`.
 
   Args:
-    variant: "paper" or "released", see above.
+    variant: the training step of the "paper", or the authors' "released" one.
     depth: convolutions of En and De before their last one.
     depth_d: the same of D_v and C; None is `depth`. The official code has 3.
     latent_dim: channels of the code.

@@ -220,7 +220,8 @@ def vae(
     width: channels of the first convolution.
     w_kl: weight of the KL term in the loss and of what stands for it in the
       scores "vae" and, if joint, "iwae".
-    score: one of the six above; `Scores.parts` has all.
+    score: of the VAE or the IWAE, whole or its reconstruction or divergence;
+      `Scores.parts` has all six.
     n_samples: L, the codes drawn for each image that is scored.
     combine: "sum" or "joint", how "iwae" is made.
     official_iwae: whether the importance weights are those of the code.

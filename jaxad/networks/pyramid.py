@@ -18,6 +18,7 @@ from jaxad.layers.images import check_rgb, check_smallest, pictured
 from jaxad.networks import resnet
 from jaxad.networks.trunk import (
   TRUNKS,
+  TrunkName,
   feature_channels,
   make_trunk,
   minimum_size,
@@ -129,7 +130,7 @@ class Trunk(NamedTuple):
     dtype: of the trunk's arithmetic; parameters stay float32.
   """
 
-  name: Literal[tuple(TRUNKS)] = "resnet18"
+  name: TrunkName = "resnet18"
   layer: str | None = None
   weights: str = "imagenet"
   width: Annotated[int, Range(1, 1024)] = resnet.WIDTH

@@ -49,7 +49,15 @@ class Architecture(NamedTuple):
   std: tuple[float, float, float] = IMAGENET_STD
 
 
-TRUNKS = {
+TrunkName = Literal[
+  "alexnet",
+  "squeezenet1_1",
+  "resnet18",
+  "vgg16",
+  "efficientnet_lite0",
+]
+
+TRUNKS: dict[str, Architecture] = {
   "alexnet": Architecture(
     alexnet.AlexNet,
     "features.12",
@@ -103,7 +111,7 @@ def make_trunk(name: str, layer: str | None = None, **sizes) -> nn.Module:
   Raises:
     InputError: no such trunk, or no such layer in it.
   """
-  check("trunk", name, Literal[tuple(TRUNKS)])
+  check("trunk", name, TrunkName)
   trunk = TRUNKS[name]
   layer = trunk.layer if layer is None else layer
   if layer not in trunk.layers:
@@ -235,7 +243,7 @@ def _weights_file(weights, name):
   """The path of weights that have a file."""
   if weights != "imagenet":
     return weights
-  check("trunk", name, Literal[tuple(TRUNKS)])
+  check("trunk", name, TrunkName)
   trunk = TRUNKS[name]
   try:
     if trunk.package:

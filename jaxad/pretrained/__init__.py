@@ -9,7 +9,7 @@ checked before use. PyTorch is not needed.
 """
 
 import os
-import zipfile
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +17,7 @@ import flax.traverse_util
 import jax.numpy as jnp
 import numpy as np
 
+from jaxad import foreign, named_arrays
 from jaxad.errors import InputError
 from jaxad.pretrained.torch_file import read_torch_file
 
@@ -94,19 +95,16 @@ def _read_safetensors(path):
 
 def _read_npz(path):
   try:
-    with open(path, "rb") as file:
-      arrays = np.load(file, allow_pickle=False)
-      if not isinstance(arrays, Mapping):
-        raise ValueError("a single array without a name")
-      return dict(arrays)
-  except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    return named_arrays.read(pathlib.Path(path))
+  except ValueError as error:
     raise _damaged(path, ".npz file of plain arrays", error) from error
 
 
 def _damaged(path, what, error):
-  reason = " ".join(str(error).split())
   return InputError(
-    f"weights={path}: not a sound {what} ({reason}); fetch it again", "weights"
+    f"weights={path}: not a sound {what} ({foreign.reason(error)}); fetch it "
+    "again",
+    "weights",
   )
 
 

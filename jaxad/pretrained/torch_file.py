@@ -18,7 +18,6 @@ is refused.
 import collections
 import io
 import os
-import pickle
 import struct
 import zipfile
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+from jaxad import unpickler
 from jaxad.errors import InputError
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -73,7 +73,7 @@ class _Forbidden(Exception):
   """The name of a global that no state dict needs."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(unpickler.Unpickler):
   """An unpickler to which nothing but tensors has a name.
 
   Attributes:
@@ -99,7 +99,7 @@ class _Unpickler(pickle.Unpickler):
     if (module, name) == ("torch", "Size"):
       return tuple
     if (module, name) == ("collections", "OrderedDict"):
-      return collections.OrderedDict
+      return lambda items=(): _ordered(items)
     raise _Forbidden(f"{module}.{name}")
 
   def persistent_load(self, pid):
@@ -117,6 +117,12 @@ class _Unpickler(pickle.Unpickler):
         raise _Damaged(f"a view outside of storage {key}")
       numel = count
     return _Storage(_STORAGES[kind], key, start, numel)
+
+
+def _ordered(items):
+  items = list(items)  # as Python 2 wrote them
+  unpickler.check_keys(key for key, _ in items)
+  return collections.OrderedDict(items)
 
 
 def _is_size(value):
@@ -195,11 +201,11 @@ def _read_zip(file):
       order = b"little"
       if roots[0] + "byteorder" in names:
         order = read("byteorder")
-      unpickler = _Unpickler(io.BytesIO(read("data.pkl")))
-      state = _state_dict(_load(unpickler))
+      pickled = _Unpickler(io.BytesIO(read("data.pkl")))
+      state = _state_dict(_load(pickled))
       storages = {}
       for key in {tensor.storage.key for tensor in state.values()}:
-        dtype, numel = unpickler.storages[key]
+        dtype, numel = pickled.storages[key]
         content = read(f"data/{key}")
         if len(content) != numel * dtype.itemsize:
           raise _Damaged(f"storage {key} has {len(content)} bytes")
@@ -229,6 +235,8 @@ def _read_entry(archive, name):
   # no small file unpacks to a huge one. Bit 0 is encryption.
   if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
     raise _Damaged(f"{name} is compressed or encrypted")
+  if entry.compress_size > os.fstat(archive.fp.fileno()).st_size:
+    raise _Damaged(f"{name} is larger than the file")
   return archive.read(entry)
 
 
@@ -241,16 +249,16 @@ def _read_legacy(file):
   system = _load(_Unpickler(file))
   if not isinstance(system, dict):
     raise _Damaged("malformed system information")
-  unpickler = _Unpickler(file)
-  state = _state_dict(_load(unpickler))
+  pickled = _Unpickler(file)
+  state = _state_dict(_load(pickled))
   keys = _load(_Unpickler(file))
-  if not isinstance(keys, list) or set(keys) != set(unpickler.storages):
+  if not isinstance(keys, list) or set(keys) != set(pickled.storages):
     raise _Damaged("the list of storages does not match the tensors")
   end = os.fstat(file.fileno()).st_size
   storages = {}
   little = bool(system.get("little_endian", True))
   for key in keys:
-    dtype, numel = unpickler.storages[key]
+    dtype, numel = pickled.storages[key]
     stored = int.from_bytes(file.read(8), "little" if little else "big")
     size = numel * dtype.itemsize
     if stored != numel or size > end - file.tell():
@@ -259,10 +267,10 @@ def _read_legacy(file):
   return state, storages
 
 
-def _load(unpickler):
+def _load(pickled):
   try:
-    return unpickler.load()
-  except (_Damaged, _Forbidden):
+    return pickled.load()
+  except (_Damaged, _Forbidden, MemoryError):
     raise
   except Exception as error:
     # Damaged bytes can make an unpickler raise almost anything.

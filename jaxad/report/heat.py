@@ -116,9 +116,10 @@ def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     uint8 [h, w, 3].
   """
   seen = np.isfinite(heat)
-  found = colours()[np.uint8(np.where(seen, heat, 0) * 255 + 0.5)]
-  cover = np.float32(found[..., 3:])
-  mixed = (1 - cover) * image + cover * 255 * np.float32(found[..., :3])
+  grain = np.uint8(np.where(seen, heat, 0) * 255 + 0.5)
+  table = np.float32(colours())
+  cover = table[:, 3:]
+  mixed = (1 - cover)[grain] * image + (255 * cover * table[:, :3])[grain]
   mixed = np.where(seen[..., None], mixed, mixed / 3)
   return np.uint8(mixed + 0.5)
 

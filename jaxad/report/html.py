@@ -7,6 +7,7 @@ A page loads nothing: its style sheet, pictures and charts lie within it.
 import base64
 import functools
 import io
+import unicodedata
 
 import numpy as np
 
@@ -54,8 +55,12 @@ def _shown(value):
 
 def printable(text: str) -> str:
   """Text with a replacement sign for each character that cannot be shown."""
+  if text.isprintable():
+    return text
   return "".join(
-    c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+    c
+    if c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs"
+    else "\N{REPLACEMENT CHARACTER}"
     for c in text
   )
 

@@ -29,6 +29,8 @@ def of_threshold(results: Mapping, transductive: bool) -> list[str]:
   """What weakens the statement about the threshold."""
   if transductive:
     return [MIXTURE_THRESHOLD]
+  if results["threshold_from"].endswith("pixels"):
+    return [SCENE_THRESHOLD]
   if results["expected_false_positive_rate"] is None:
     return [TRAINING_THRESHOLD]
   return [UNCERTAIN] if results["n_threshold"] < FEW_HELD_OUT else []
@@ -40,13 +42,18 @@ UNCERTAIN = (
 )
 
 TRAINING_THRESHOLD = (
-  "NOTE: the threshold comes from what was trained on, so how many good parts "
-  "it rejects is not known; hold some out with --config.data.holdout."
+  "NOTE: the threshold comes from what was trained on, so how much of what is "
+  "normal it rejects is not known; hold some out with --config.data.holdout."
 )
 
 MIXTURE_THRESHOLD = (
   "NOTE: the threshold comes from what was trained on and is tested, outliers "
-  "and all, so how many good parts it rejects is not known."
+  "and all, so how much of what is normal it rejects is not known."
+)
+
+SCENE_THRESHOLD = (
+  "NOTE: the threshold comes from the pixels of the scene itself, anomalies "
+  "and all, so how many normal ones it rejects is not known."
 )
 
 
@@ -62,7 +69,7 @@ def of_choices(config: Mapping) -> list[str]:
 
 BEST_ON_TEST = (
   "WARNING: best_on_test chose the epoch by its AUROC on the test set; the "
-  "figures above are optimistic and not comparable with honest ones."
+  "figures above are optimistic, and new images will be told less well."
 )
 
 OFFICIAL = (

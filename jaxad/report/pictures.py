@@ -23,6 +23,9 @@ from jaxad.report.tables import write_array, write_scores
 # Either end of the scores is shown by so many images.
 SHEET_IMAGES = 8
 
+# So many are looked at in one call.
+AT_ONCE = 16
+
 # And each kind of mistake, and what is close to one, by so many.
 MISTAKES = 12
 
@@ -90,8 +93,16 @@ def shown_of(
   rows, maps, made = shown.rows, found.scores.map, None
   maps = None if maps is None else maps[rows]
   if look is not None:
-    seen = look(found.test.take(rows))
-    maps, made = seen.map if maps is None else maps, seen.reconstruction
+    # A few at a time: of an image in tiles there is a map for each.
+    parts = [rows[k : k + AT_ONCE] for k in range(0, len(rows), AT_ONCE)]
+    seen = [look(found.test.take(part)) for part in parts]
+    joined = lambda name: (
+      None
+      if getattr(seen[0], name) is None
+      else np.concatenate([getattr(one, name) for one in seen])
+    )
+    maps = joined("map") if maps is None else maps
+    made = joined("reconstruction")
   if maps is not None:
     heat = scale.heat(maps, found.scores.image[rows])
     shown = shown._replace(

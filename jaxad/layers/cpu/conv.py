@@ -17,16 +17,16 @@ rounding. Milliseconds in float32 on two cores, jax 0.10.2 (and 0.12):
       [64, 4, 4, 256] to 512, 4x4, stride 2: 21 -> 10, 949 -> 14, 18 -> 10
       [64, 4, 4, 256] to 100, 4x4: 1.5 -> 0.9, 6.8 -> 0.6, 1.2 -> 0.9
 
-(The last group on a busy machine; from 4x4 pixels on it loses.)
+(The last group under other load; from 4x4 pixels on it loses.)
 
     gradient by a kernel of up to 3x3 on few channels: the same product (jax
-    0.10.2, busy machine)
+    0.10.2, other load)
       [24, 127, 127, 3] to 64, 3x3, stride 2: 100 -> 34
       [24, 31, 31, 16] to 64, 3x3: 130 -> 25
       [24, 15, 15, 32] to 128, 3x3: 15 -> 13
 
     gradient by the pixels, 4x4 kernels with stride 2 as of DCGANs (CPU time of
-    one core, jax 0.10.2, busy machine): the product of a transposed convolution
+    one core, jax 0.10.2, other load): the product of a transposed convolution
       [64, 14, 14, 64] to 64               17 -> 10
       [64, 16, 16, 64] to 128              23 -> 20
       [64, 32, 32, 3] to 64, from space-to-depth 6.6 -> 3.8
@@ -39,7 +39,7 @@ Space-to-depth does not pay in the forward pass of the first of those (163 ->
 380, 85 -> 109) nor in its gradient by the kernel; and on 64 input channels it
 gains nothing anywhere.
 
-Two more forms are for training large trunks (jax 0.10.2 alone, busy machine):
+Two more forms are for training large trunks (jax 0.10.2 alone, other load):
 
     3x3 kernels on many channels, stride 1: Winograd's F(4x4, 3x3)
                                         forward     by pixels   by the kernel
