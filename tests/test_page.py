@@ -16,10 +16,12 @@ from PIL import Image
 from jaxad import splits, trained
 from jaxad.columns import Columns
 from jaxad.config_files import load as config_of
-from jaxad.data.examples import Dataset, Examples, Pixels
+from jaxad.data.examples import Dataset, Examples, Pixels, Tiles
 from jaxad.detector import Scores
 from jaxad.evaluation import evaluators
 from jaxad.evaluation.evaluators import Evaluation
+from jaxad.evaluation.scoring import _of_images
+from jaxad.preprocess import Preprocess
 from jaxad.report import heat, page, pictures
 from jaxad.report.html import chart_uri, picture_uri, printable
 
@@ -352,6 +354,30 @@ def test_the_page_of_seeds_links_to_their_pages(tmp_path):
   page.write_seeds_page(tmp_path, config_of("vae"), summary, found[:1])
   said = Reader((tmp_path / page.PAGE).read_text()).text
   assert "image AUROC 0.9000 0.9000" in said and "None" not in said
+
+
+def test_what_is_drawn_of_tiles_is_one_image_again():
+  rng = np.random.default_rng(0)
+  preprocess = Preprocess((16, 16), tile=50, overlap=0.3)
+  images = [
+    np.kron(rng.integers(0, 256, shape), np.ones((25, 25, 1))).astype(np.uint8)
+    for shape in ((6, 9, 3), (4, 5, 3), (1, 1, 3))
+  ]
+  views, layouts = zip(*map(preprocess.views, images), strict=True)
+  pictures = np.stack([preprocess.overview(one, (40, 48)) for one in images])
+  x = np.concatenate(views)
+  tiles = Tiles(preprocess, layouts, np.zeros(len(x), bool), pictures)
+  n = len(images)
+  test = Examples(x, np.zeros(n, int), tuple("abc"), ("good",) * n, None, tiles)
+  scores = Scores(np.zeros(len(x)), np.float32(x[..., 0]), {}, {}, x)
+  found = _of_images(scores, test)
+  assert found.reconstruction.dtype == np.uint8
+  assert found.reconstruction.shape == pictures.shape
+  # The same blocks; their edges are as sharp as the tiles.
+  off = np.abs(found.reconstruction - pictures.astype(float)).mean((1, 2, 3))
+  assert (off < 15).all(), off
+  by_map = np.abs(found.reconstruction[..., 0] - found.map).mean((1, 2))
+  assert (by_map < 10).all(), by_map
 
 
 def test_maps_with_a_scale_of_their_own_leave_normal_images_cold():

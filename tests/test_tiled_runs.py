@@ -117,6 +117,7 @@ def test_a_scratch_in_a_large_image_is_found(finished):
   results = json.loads((folder / "results.json").read_text())
   assert results["image_auroc"] == 1.0
   assert results["n_test"] == 8 and results["n_threshold"] == 2
+  assert ">reconstruction<" in (folder / "report.html").read_text()
   with (folder / "scores.csv").open() as file:
     rows = {row["id"]: float(row["score"]) for row in csv.DictReader(file)}
   # New images of the same kind, and the same scores from the same files.

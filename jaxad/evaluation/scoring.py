@@ -254,20 +254,31 @@ def _of_images(scores, examples):
   )
   size = examples.pictures.shape[1:3]
 
-  def whole(of_tiles):
+  def whole(of_tiles, layouts):
     stitched = (
       tiles.preprocess.assembled(of_tiles[part], layout)
-      for part, layout in zip(rows, tiles.layouts, strict=True)
+      for part, layout in zip(rows, layouts, strict=True)
     )
     return np.stack([resized(one, size) for one in stitched])
 
   if scores.map is not None:
-    found = found._replace(map=whole(scores.map))
+    found = found._replace(map=whole(scores.map, tiles.layouts))
   if (made := scores.reconstruction) is not None:
-    channels = [whole(made[..., k]) for k in range(made.shape[-1])]
+    # For the eye alone: put together in the size in which it is shown.
+    small = [_small(layout, size) for layout in tiles.layouts]
+    channels = [whole(made[..., k], small) for k in range(made.shape[-1])]
     made = np.uint8(np.stack(channels, -1) + 0.5)
     found = found._replace(reconstruction=made)
   return found
+
+
+def _small(layout, size):
+  """The layout of the same views in an image of another size."""
+  share = np.tile(np.divide(size, layout.size), 2)
+  boxes = np.int64(np.round(layout.boxes * share))
+  # No view is lost, however small.
+  boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+  return layout._replace(size=tuple(size), boxes=boxes)
 
 
 def milliseconds(
