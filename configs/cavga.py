@@ -40,7 +40,7 @@ def embedded(config):
   config.data.image_size = 128
   config.data.n_anomalies = 10
   config.data.setting = "open"
-  config.train.epochs = 12
+  config.train.epochs = 24
   config.train.batch_size = 24
   detector = config.detector
   detector.supervision = "weak"
