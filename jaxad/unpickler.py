@@ -9,6 +9,8 @@ import os
 import pickle
 from typing import BinaryIO
 
+_DEEPEST = 1000
+
 
 class Unpickler(pickle._Unpickler):
   """Makes plain values, and what `find_class` of a subclass gives names to.
@@ -40,10 +42,24 @@ class Unpickler(pickle._Unpickler):
     check_keys(self.stack[::2])
     super().load_dict()
 
+  # Values in values, of which state dicts and arrays have a few.
+
+  def load_mark(self):
+    if len(self.metastack) >= _DEEPEST:
+      raise pickle.UnpicklingError("it is nested too deep")
+    super().load_mark()
+
+  dispatch[pickle.MARK[0]] = load_mark
   dispatch[pickle.SETITEM[0]] = load_setitem
   dispatch[pickle.SETITEMS[0]] = load_setitems
   dispatch[pickle.DICT[0]] = load_dict
-  for _code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
+  # Made at the length that the pickle claims, or of no use here.
+  for _code in (
+    pickle.BYTEARRAY8,
+    pickle.EMPTY_SET,
+    pickle.ADDITEMS,
+    pickle.FROZENSET,
+  ):
     del dispatch[_code[0]]
 
 
