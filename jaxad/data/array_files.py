@@ -74,8 +74,10 @@ def pickled(path: pathlib.Path, length: int) -> tuple[np.ndarray, np.ndarray]:
     batch = {}
   # Strings of Python 2, or bytes.
   x, label = (
-    np.asarray(batch.get(key, batch.get(key.encode())))
-    for key in ("data", "labels")
+    batch.get(key, batch.get(key.encode())) for key in ("data", "labels")
+  )
+  x, label = (
+    v.array if isinstance(v, _Array) else np.asarray(v) for v in (x, label)
   )
   if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != length:
     raise InputError(
@@ -97,17 +99,46 @@ def _encode(text, encoding):
   return text.encode("latin1")
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
+class _Dtype:
+  """What a pickle says of the numbers of an array."""
+
+  def __init__(self, name, *_):
+    if name not in ("u1", "i1", "i2", "i4", "i8"):
+      raise pickle.UnpicklingError(f"an array of {name!r}")
+    self.dtype = np.dtype(name)
+
+  def __setstate__(self, state):
+    self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+  """An array that a pickle says; NumPy's own ends the process at a false one.
+
+  Attributes:
+    array: of integers.
+  """
+
+  array = np.empty(0)
+
+  def __init__(self, *_):
+    pass
+
+  def __setstate__(self, state):
+    *_, shape, dtype, in_columns, data = state
+    if isinstance(data, str):  # of Python 2
+      data = data.encode("latin1")
+    array = np.frombuffer(data, dtype.dtype)
+    self.array = array.reshape(shape, order="F" if in_columns else "C")
 
 
 class _Unpickler(unpickler.Unpickler):
   """Makes arrays and plain values; a pickle could else run any program."""
 
   _ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("_codecs", "encode"): _encode,
   }
 
