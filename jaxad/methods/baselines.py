@@ -258,7 +258,9 @@ def pca(
 
   def judge(arrays, y):
     y, components = y - arrays["mean"], arrays["components"]
-    return ((y - (y @ components.T) @ components) ** 2).sum(-1)
+    product = mahalanobis.exact_product  # what is left is small
+    within = product(product(y, components.T), components)
+    return ((y - within) ** 2).sum(-1)
 
   return _baseline(trunk, features, blank, learn, judge)
 

@@ -235,7 +235,12 @@ def before_a_norm(path, params):
 
 def test_three_steps(golden, start, close):
   detector, state = start()
-  step = jax.jit(detector.phases[0].step)
+  # As XLA compiles for users: in the third step a gradient turns on how sums
+  # are rounded, and the flags by which tests compile fast round them otherwise.
+  step = jax.jit(
+    detector.phases[0].step,
+    compiler_options={"xla_backend_optimization_level": 3},
+  )
   # What the losses of the critic and L_G are means and differences of.
   scores = np.abs([golden["out/D_fake"], golden["out/D_real"]]).max()
   for k in range(3):
@@ -258,7 +263,7 @@ def test_three_steps(golden, start, close):
 
 
 def check_params(golden, got, want, k):
-  """After k steps, each of which is within a twentieth of Adam's rate.
+  """After k steps, within a tenth of Adam's rate.
 
   Adam goes by the sign of a gradient that is zero but for rounding: of biases
   before norms, and of those of the critic, in which the prior's codes and the
@@ -270,7 +275,7 @@ def check_params(golden, got, want, k):
   for path, w in want.items():
     free = path[0] == "critic" and path[-1] == "bias"
     free |= before_a_norm(path, want)
-    atol = k * (2 * rate if free else rate / 20)
+    atol = 2 * k * rate if free else rate / 10
     np.testing.assert_allclose(
       got[path], w, rtol=0, atol=atol, err_msg=str(path)
     )
