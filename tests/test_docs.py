@@ -30,6 +30,7 @@ import subprocess
 import typing
 import venv
 
+import numpy as np
 import pytest
 import readers_home
 from PIL import Image
@@ -425,6 +426,21 @@ def check_first_hour(home, said):
       assert image.size == (448, 448)
 
 
+def check_deploy(home, said):
+  run = jaxad.load(home / "runs/parts")
+  scorer = jaxad.load_scorer(home / "parts.jaxad")
+  paths = [home / f"new/{k:03d}.png" for k in (0, 1)]
+  found = run.score(paths, with_maps=True)
+  assert found.map[0].shape == (448, 448)
+  np.testing.assert_array_equal(scorer(paths).image, found.image)
+  assert scorer.threshold == run.threshold
+
+
+def check_thresholds(home, said):
+  run = jaxad.load(home / "runs/parts")
+  assert run.threshold == np.quantile(run.normal.score, 0.9)
+
+
 def check_tables(home, said):
   rows = rows_of(home / "runs/pumps/predictions/scores.csv")
   truth = [row["label"] for row in rows_of(home / "today.csv")]
@@ -447,8 +463,10 @@ def check_two_devices(home, said):
 
 
 CHECKS = {
+  "docs/deploy.md": check_deploy,
   "docs/first_hour.md": check_first_hour,
   "docs/many_machines.md": check_two_devices,
   "docs/scenes.md": check_scenes,
   "docs/tables.md": check_tables,
+  "docs/thresholds.md": check_thresholds,
 }
