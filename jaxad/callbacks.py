@@ -82,7 +82,16 @@ class Log(Callback):
 
   def lines(self) -> list[dict]:
     """All lines of the file."""
-    return [figures for _, figures in _figures(self._path)]
+    return lines_of(self._path)
+
+
+def lines_of(path: pathlib.Path) -> list[dict]:
+  """What the whole lines of a log say; [] of no file.
+
+  Raises:
+    InputError: one is none of a log.
+  """
+  return [figures for _, figures in _figures(path)]
 
 
 def _drop_lines_after(path, step):

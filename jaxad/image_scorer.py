@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxad.bands import Bands
 from jaxad.columns import Columns
+from jaxad.described import Described
 from jaxad.errors import InputError
 from jaxad.fields import Count, check
 from jaxad.preprocess import Preprocess
@@ -89,6 +90,20 @@ class ImageScorer(abc.ABC):
   batch_size: int
   shape: tuple[int, ...]
   dtype: np.dtype
+
+  def _describe(self, description: Mapping, where: str | os.PathLike) -> None:
+    """Takes the attributes from what a file says of itself.
+
+    Raises:
+      InputError: that is not what it may say; the message begins with `where`.
+    """
+    try:
+      known = Described.of(description)
+    except InputError as error:
+      raise InputError(f"{where}: {error}") from error
+    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
+    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
+    self.batch_size = known.batch_size
 
   @abc.abstractmethod
   def _dispatch(self, x, names, with_maps: bool) -> Any:

@@ -21,7 +21,6 @@ import numpy as np
 
 import jaxad
 from jaxad import foreign, tensor_file
-from jaxad.described import Described
 from jaxad.errors import InputError
 from jaxad.image_scorer import ImageScorer
 
@@ -48,13 +47,7 @@ class Scorer(ImageScorer):
 
   def __init__(self, path, metadata: dict, arrays: dict):
     self.path, self.metadata = path, metadata
-    try:
-      known = Described.of(metadata)
-    except InputError as error:
-      raise InputError(f"{path}: {error}") from error
-    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
-    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
-    self.batch_size = known.batch_size
+    self._describe(metadata, path)
     self._arrays = arrays
 
   __call__ = ImageScorer.score

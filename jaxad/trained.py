@@ -28,7 +28,7 @@ from jaxad import data, distributed, foreign, tensor_file
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.examples import Dataset, Examples
-from jaxad.described import Described, DescribedRun
+from jaxad.described import DescribedRun
 from jaxad.detector import Detector, State
 from jaxad.errors import InputError
 from jaxad.evaluation import evaluators
@@ -81,14 +81,11 @@ class Run(ImageScorer):
 
   def __init__(self, path: pathlib.Path, description: dict, state_of):
     self.path, self.description = path, description
+    self._describe(description, path / DESCRIPTION)
     try:
-      known = Described.of(description)
       more = DescribedRun.of(description)
     except InputError as error:
       raise InputError(f"{path / DESCRIPTION}: {error}") from error
-    self.shape, self.dtype = known.shape, np.dtype(known.dtype)
-    self.preprocess, self.threshold = known.preprocess, float(known.threshold)
-    self.batch_size = known.batch_size
     self.method, self.config = more.method, more.config
     data_of_key = jnp.array(more.key, jnp.uint32)
     try:

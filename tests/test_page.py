@@ -23,7 +23,8 @@ from jaxad.evaluation.evaluators import Evaluation
 from jaxad.evaluation.scoring import _of_images
 from jaxad.preprocess import Preprocess
 from jaxad.report import heat, page, pictures
-from jaxad.report.html import chart_uri, picture_uri, printable
+from jaxad.report.html import chart_uri, picture_uri
+from jaxad.report.tables import printable
 
 THRESHOLD = 1.0
 

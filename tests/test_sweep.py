@@ -18,6 +18,7 @@ from jaxad.processes import Job, Share
 from jaxad.report import sweeps
 from jaxad.report.html import chart_uri
 from jaxad.report.sweeps import Row
+from jaxad.report.tables import markdown
 from jaxad.seeds import aggregate
 
 
@@ -193,7 +194,7 @@ def test_the_table_has_the_paper_beside():
     ["vae", "1", "1 of 2", "0.500", *"–––––"],
     ["a|b", "0", "0 of 2", "–", "0.500", "–", "–", "0.250", "–"],
   ]
-  text = sweeps.markdown(titles, lines)
+  text = markdown(titles, lines)
   assert text.splitlines()[1] == "|" + " --- |" * 9
   assert "| a\\|b | 0 | 0 of 2 |" in text
 

@@ -43,6 +43,18 @@ class Evaluation:
     """[N] bool, what is called anomalous."""
     return self.scores.image > self.threshold
 
+  @property
+  def kinds(self) -> list[str]:
+    """The kinds of anomaly in the test, sorted."""
+    kind = np.asarray(self.test.kind)
+    return sorted(set(kind[self.test.label == 1].tolist()))
+
+  def auroc_of(self, kinds: Collection[str]) -> float | None:
+    """Image AUROC of the anomalies of some kinds, against all normal images."""
+    label = self.test.label
+    rows = (label == 0) | np.isin(self.test.kind, list(kinds))
+    return metrics.image_auroc(label[rows], self.scores.image[rows])
+
 
 def image_figures(found: Evaluation) -> dict:
   """Threshold-free figures of image scores, None where undefined."""
@@ -107,17 +119,11 @@ def kind_figures(found: Evaluation) -> dict:
   seen = set(found.seen_kinds)
   if not seen:
     return {}
-  kind, label = np.asarray(found.test.kind), found.test.label
-
-  def auroc(kinds):
-    rows = (label == 0) | np.isin(kind, list(kinds))
-    return metrics.image_auroc(label[rows], found.scores.image[rows])
-
-  kinds = sorted(set(kind[label == 1].tolist()))
+  kinds = found.kinds
   return {
-    "image_auroc_seen": auroc(seen),
-    "image_auroc_unseen": auroc(set(kinds) - seen),
-    "image_auroc_by_kind": {name: auroc([name]) for name in kinds},
+    "image_auroc_seen": found.auroc_of(seen),
+    "image_auroc_unseen": found.auroc_of(set(kinds) - seen),
+    "image_auroc_by_kind": {name: found.auroc_of([name]) for name in kinds},
   }
 
 

@@ -7,11 +7,10 @@ A page loads nothing: its style sheet, pictures and charts lie within it.
 import base64
 import functools
 import io
-import unicodedata
 
 import numpy as np
 
-from jaxad.report.tables import replacing
+from jaxad.report.tables import printable, replacing
 
 
 def write_html(path, template: str, **values) -> None:
@@ -51,18 +50,6 @@ def _environment():
 def _shown(value):
   """What a template prints."""
   return printable(value) if type(value) is str else value
-
-
-def printable(text: str) -> str:
-  """Text with a replacement sign for each character that cannot be shown."""
-  if text.isprintable():
-    return text
-  return "".join(
-    c
-    if c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs"
-    else "\N{REPLACEMENT CHARACTER}"
-    for c in text
-  )
 
 
 def picture_uri(pixels: np.ndarray) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 
 from jaxad.columns import Columns
 from jaxad.data import one_class
-from jaxad.evaluation import metrics
 from jaxad.evaluation.evaluators import Evaluation
 from jaxad.methods import described
 from jaxad.report import notes
@@ -28,7 +27,7 @@ from jaxad.report.heat import bar_colours
 from jaxad.report.html import write_html
 from jaxad.report.page_charts import of_parts, of_scores, of_training
 from jaxad.report.pictures import MISTAKES, SHEET_IMAGES, Shown
-from jaxad.report.tables import TITLES
+from jaxad.report.tables import TITLES, title
 from jaxad.splits import Splits
 
 PAGE = "report.html"
@@ -126,7 +125,7 @@ def write_seeds_page(
     seeds=seeds,
     pages={n: path for n, path in pages.items() if (folder / path).is_file()},
     rows=[
-      (TITLES.get(name, name.replace("_", " ")), entry, name in TITLES)
+      (title(name), entry, name in TITLES)
       for name, entry in summary.items()
       if name != "seeds"
     ],
@@ -180,18 +179,16 @@ def counts(found: Evaluation) -> dict[str, int]:
 
 def by_kind(found: Evaluation) -> list[dict]:
   """Each kind of anomaly: how many there are, are found, and the AUROC."""
-  kind, label = np.asarray(found.test.kind), found.test.label
-  score, rows = found.scores.image, []
-  for name in sorted(set(kind[label == 1].tolist())):
-    mine = (label == 1) & (kind == name)
-    among = mine | (label == 0)
+  kind, rows = np.asarray(found.test.kind), []
+  for name in found.kinds:
+    mine = (found.test.label == 1) & (kind == name)
     rows.append(
       {
         "name": name,
         "n": int(mine.sum()),
         "found": int(found.predicted[mine].sum()),
         "recall": float(found.predicted[mine].mean()),
-        "auroc": metrics.image_auroc(label[among], score[among]),
+        "auroc": found.auroc_of([name]),
         "seen": name in found.seen_kinds,
       }
     )
@@ -254,12 +251,11 @@ def _duration(seconds):
 
 def _named(results, *beginnings):
   """(title, text) of the figures whose names begin so."""
-  found = []
-  for name, title in TITLES.items():
-    value = results.get(name)
-    if name.startswith(beginnings) and value is not None:
-      found.append((title, f"{value:.4f}"))
-  return found
+  return [
+    (title(name), f"{results[name]:.4f}")
+    for name in TITLES
+    if name.startswith(beginnings) and results.get(name) is not None
+  ]
 
 
 def _environment(results):

@@ -1,10 +1,9 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The charts of a page, each as a data URI with a text that says what it is."""
 
-import json
-
 import numpy as np
 
+from jaxad.callbacks import lines_of
 from jaxad.report import charts
 from jaxad.report.html import chart_uri
 
@@ -90,8 +89,7 @@ _PLACE = ("step", "epoch", "phase", "images_per_s")
 
 def of_training(path):
   """The figures of the training over its steps; None where it has none."""
-  text = path.read_text() if path.is_file() else ""
-  lines = [json.loads(line) for line in text.splitlines()]
+  lines = lines_of(path)
   names = dict.fromkeys(name for line in lines for name in line)
   names = [name for name in names if name not in _PLACE]
   # The loss first, then what was evaluated: the others may be many.

@@ -10,7 +10,7 @@ import itertools
 import json
 import pathlib
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from jaxad import config_files
 from jaxad.data import SCENES, TABLES
@@ -18,6 +18,7 @@ from jaxad.data.one_class import SETS
 from jaxad.errors import InputError
 from jaxad.methods import METHODS
 from jaxad.report.entries import Entry, read
+from jaxad.report.tables import markdown
 
 # Ours counts as the paper's figure from this much below it on.
 CLOSE = 0.01
@@ -71,13 +72,6 @@ def values(folder: pathlib.Path) -> dict:
     "speed": speed,
     "problems": problems.read_text(encoding="utf-8").strip(),
   }
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-  """A table in Markdown; the first row has the names of the columns."""
-  head, *body = rows
-  lines = [head, ["---"] * len(head), *body]
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _marks(entries):
@@ -156,7 +150,7 @@ def choice(entries: Iterable[Entry], shown) -> str:
   # Few labels last.
   rows.sort(key=lambda row: (row[0], row[1] != "none", row[2]))
   head = ["data", "labels", "method", "image AUROC", "pixel AUROC"]
-  return table([[*head, "training, s", "ms a score"], *rows])
+  return markdown([*head, "training, s", "ms a score"], rows)
 
 
 def papers(entries: Iterable[Entry], shown) -> str | None:
@@ -183,7 +177,7 @@ def papers(entries: Iterable[Entry], shown) -> str | None:
         ]
       )
   head = ["method", "data", "figure", "paper", "ours", "difference", "run"]
-  return table([[*head, ""], *rows]) if rows else None
+  return markdown([*head, ""], rows) if rows else None
 
 
 def not_run(entries: Iterable[Entry]) -> str:
@@ -238,7 +232,7 @@ def matrices(entries: Iterable[Entry], shown) -> list[str]:
       lines.append([" ".join(filter(None, row[1:])), *figures])
     if (title, name) == CLASSES:
       lines += _means(rows, columns)
-    found.append(table(lines))
+    found.append(markdown(lines[0], lines[1:]))
   return found
 
 
@@ -297,7 +291,7 @@ def benchmarks(folder: pathlib.Path) -> tuple[list[str], str]:
         f"--json makes it ({type(error).__name__}: {error})."
       ) from error
   head = ["workload", "jaxad", "PyTorch", "ratio", "compiling, s", "commit"]
-  return sorted(machines), table([head, *rows])
+  return sorted(machines), markdown(head, rows)
 
 
 def _speed(name, file, rows):

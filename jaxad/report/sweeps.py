@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxad.report.figures import DPI
-from jaxad.report.html import chart_uri, printable, write_html
-from jaxad.report.tables import TITLES, replacing
+from jaxad.report.html import chart_uri, write_html
+from jaxad.report.tables import markdown, printable, replacing, title
 from jaxad.seeds import FIGURES, shown
 
 # Columns of the table, where the runs have them. What a paper states is always
@@ -188,7 +188,7 @@ def _varying(axes):
 def _title(name):
   if name == "train_seconds":
     return "training [s]"
-  return TITLES.get(name, name.replace("_", " "))
+  return title(name)
 
 
 def _shown(name, entry):
@@ -197,13 +197,6 @@ def _shown(name, entry):
   if name == "train_seconds":
     return f"{entry['mean']:.0f}"
   return shown(entry, DIGITS).replace("+-", "±")
-
-
-def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-  """A table in Markdown."""
-  rows = [titles, ["---"] * len(titles), *lines]
-  escaped = ([printable(c).replace("|", "\\|") for c in row] for row in rows)
-  return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
 def _pictures(axes, rows):

@@ -9,6 +9,8 @@ import contextlib
 import csv
 import json
 import os
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -128,10 +130,34 @@ def results_table(results) -> str:
       text = f"{value:.4f}" if name in TITLES else f"{value:.6g}"
     else:
       continue
-    rows.append((TITLES.get(name, name.replace("_", " ")), text))
+    rows.append((title(name), text))
   left = max((len(name) for name, _ in rows), default=0)
   right = max((len(text) for _, text in rows), default=0)
   return "\n".join(f"{name:<{left}}  {text:>{right}}" for name, text in rows)
+
+
+def title(name: str) -> str:
+  """What a reader calls a figure of `results.json`."""
+  return TITLES.get(name, name.replace("_", " "))
+
+
+def markdown(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+  """A table in Markdown."""
+  rows = [titles, ["---"] * len(titles), *lines]
+  escaped = ([printable(c).replace("|", "\\|") for c in row] for row in rows)
+  return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+
+
+def printable(text: str) -> str:
+  """Text with a replacement sign for each character that cannot be shown."""
+  if text.isprintable():
+    return text
+  return "".join(
+    c
+    if c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs"
+    else "\N{REPLACEMENT CHARACTER}"
+    for c in text
+  )
 
 
 def check_lengths(names, columns):
