@@ -5,6 +5,8 @@ Batches are sharded over a mesh axis `data`, the state is replicated, and losses
 and batch statistics are those of the global batch.
 """
 
+import functools
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -38,11 +40,22 @@ def put(sharding: NamedSharding, value: np.ndarray) -> jax.Array:
   return jax.make_array_from_process_local_data(sharding, value)
 
 
-def local_columns(n: int) -> slice:
-  """This process's part of n entries that the devices share."""
-  part = n // jax.process_count()
-  first = jax.process_index() * part
-  return slice(first, first + part)
+def placed(tree, sharding: NamedSharding):
+  """A tree of arrays with this sharding, which all processes hold alike."""
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding)
+  # device_put sends no keys to the devices of other processes.
+  return jax.jit(lambda tree: tree, out_shardings=sharding)(tree)
+
+
+@functools.lru_cache
+def local_columns(mesh: Mesh, n: int) -> np.ndarray:
+  """This process's part of n entries that the devices share, in their order.
+
+  The devices of a process need not be neighbours in the mesh.
+  """
+  parts = divided(mesh).addressable_devices_indices_map((n,)).values()
+  return np.unique(np.concatenate([np.arange(n)[part] for part in parts]))
 
 
 def rounded(batch_size: int) -> int:

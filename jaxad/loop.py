@@ -264,7 +264,7 @@ def fit(
   # A copy: updates donate its buffers, and a state may hold one array twice.
   # Of several devices may_alias=False of device_put is not true of the first.
   whole = distributed.replicated(mesh)
-  state = jax.device_put(jax.tree.map(jnp.copy, state), whole)
+  state = distributed.placed(jax.tree.map(jnp.copy, state), whole)
   moment = Moment(detector, plan, state, int(state.step), 0, 0)
   try:
     for callback in callbacks:
@@ -281,7 +281,7 @@ def fit(
         state = phase.fit(state, rows)
       # Steps that a callback or the phase itself cut off count as done.
       state = state.replace(step=np.int32(plan.ends[k]), phase=np.int32(k + 1))
-      moment.state = jax.device_put(state, whole)
+      moment.state = distributed.placed(state, whole)
       moment.step = plan.ends[k]
       for callback in callbacks:
         callback.end_phase(moment)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from jaxad import hosts
 from jaxad.errors import InputError
 from jaxad.fields import Seed, check
 from jaxad.report import tables
@@ -109,7 +110,8 @@ def summarize(
     What it wrote.
   """
   summary = aggregate(found) | {"seeds": list(seeds)}
-  tables.write_json(workdir / "seeds.json", summary)
+  if hosts.first():
+    tables.write_json(workdir / "seeds.json", summary)
   return summary
 
 

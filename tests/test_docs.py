@@ -36,7 +36,7 @@ import readers_home
 from PIL import Image
 
 import jaxad
-from jaxad import cli, fields
+from jaxad import cli, fields, listings
 from jaxad import config as configs
 
 ROOT = pathlib.Path(jaxad.__file__).parents[1]
@@ -146,7 +146,7 @@ def parse(monkeypatch):
       cli.parse(words)
       return
     if command in ("methods", "fields", "cache"):
-      assert list(cli._LISTS[command](words))
+      assert list(listings.LISTS[command](words))
       return
     with monkeypatch.context() as patch, pytest.raises(Parsed):
       if command == "sweep":
