@@ -87,7 +87,7 @@ def run(argv: list[str] | None = None) -> int:
   try:
     from jaxad import hosts
 
-    return hosts.leave(_run(argv))
+    return hosts.leave(lambda: _run(argv))
   except KeyboardInterrupt:  # while libraries are imported
     print(_stopped(None), file=sys.stderr)
     return INTERRUPTED

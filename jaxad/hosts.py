@@ -57,6 +57,9 @@ _FAILURE, _HEARD = "jaxad/failure", "jaxad/heard"
 # Held by what ends this process: its own error, or that of another.
 _ending = threading.Lock()
 
+# Set when there is nothing to listen for any more.
+_over = threading.Event()
+
 
 def join() -> None:
   """Starts `jax.distributed`, before any other use of JAX's devices.
@@ -109,7 +112,7 @@ def join() -> None:
   if failure:
     raise InputError(_not_started(failure[0])) from failure[0]
   _ending.release()
-  threading.Thread(target=_listen, daemon=True).start()
+  _listener.start()
   counts = gathered(jax.local_device_count())
   if len(set(counts)) > 1:
     raise InputError(
@@ -303,7 +306,7 @@ def together(agreed: type[BaseException]) -> Iterator[None]:
 
 def _fail(error) -> NoReturn:
   """Tells the other processes of an error and raises it."""
-  if "Gloo" in str(error) or "NCCL" in str(error):
+  if any(word in str(error) for word in ("Gloo", "NCCL", "coordination")):
     time.sleep(HEARING)  # for what the other process may say of itself
     error = InputError(
       "another process of this run has ended; its output may say why. Start "
@@ -314,23 +317,21 @@ def _fail(error) -> NoReturn:
   stopped = isinstance(error, KeyboardInterrupt)
   said = f"{error}" if known else "it failed, see its output"
   told = [jax.process_index(), None if stopped else said]
-  with contextlib.suppress(Exception):  # another one told before, or is gone
-    runtime.global_state.client.key_value_set(_FAILURE, json.dumps(told))
+  _say(_FAILURE, json.dumps(told))
+  _say(f"{_HEARD}/{jax.process_index()}", "")
   _wait_for_hearers()
-  if not known and not stopped:
-    traceback.print_exception(error)
-    _end(1)
   raise error
 
 
 def _listen():
   """Ends this process when another one tells of an error."""
-  client = runtime.global_state.client
-  try:
-    told = client.blocking_key_value_get(_FAILURE, _LONG)
-    client.key_value_set(f"{_HEARD}/{jax.process_index()}", "")
-  except Exception:  # all have ended
-    return
+  client, told = runtime.global_state.client, None
+  while told is None:
+    if _over.wait(1):
+      return
+    with contextlib.suppress(Exception):  # nobody did
+      told = client.key_value_try_get(_FAILURE)
+  _say(f"{_HEARD}/{jax.process_index()}", "")
   if not _ending.acquire(blocking=False):
     return
   index, error = json.loads(told)
@@ -340,6 +341,15 @@ def _listen():
   print(said, file=sys.__stderr__)
   _wait_for_hearers()
   _end(INTERRUPTED if error is None else USAGE_ERROR)
+
+
+# A thread that waited inside of JAX would not outlive this process well.
+_listener = threading.Thread(target=_listen, daemon=True)
+
+
+def _say(key, value):
+  with contextlib.suppress(Exception):  # it was said before, or all are gone
+    runtime.global_state.client.key_value_set(key, value)
 
 
 def _wait_for_hearers():
@@ -352,11 +362,23 @@ def _wait_for_hearers():
       client.blocking_key_value_get(f"{_HEARD}/{index}", left)
 
 
-def leave(code: int) -> int:
-  """Ends this process's part in the run; returns its exit code."""
+def leave(command: Callable[[], int]) -> int:
+  """Runs a command that may have joined; returns its exit code.
+
+  After an error it does not return.
+  """
+  try:
+    code = command()
+  except Exception:
+    if not _ending.locked():
+      raise
+    traceback.print_exc()
+    code = 1
   if _ending.locked():
     _end(code)  # JAX would wait for the others, which have gone
-  if jax.distributed.is_initialized():
+  if _listener.is_alive():
+    _over.set()
+    _listener.join()
     jax.distributed.shutdown()
   return code
 

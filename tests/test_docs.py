@@ -124,6 +124,8 @@ def commands(block):
       while words and re.match(r"[A-Z_]+=", words[0]):
         name, _, value = words.pop(0).partition("=")
         known[name] = value
+      if words[:1] == ["srun"]:
+        words = words[words.index("jaxad") :]
       if words[:2] == ["python", "-m"] and words[2].startswith("jaxad"):
         yield ["jaxad", *words[2].split(".")[1:], *words[3:]]
       elif len(words) > 1 and words[0] in ("jaxad", "python"):

@@ -72,12 +72,14 @@ SEVERAL = """
 import json, pathlib, sys
 from jaxad import callbacks, cli, hosts, run
 {patch}
-hosts.join()
-with hosts.together(callbacks.Interrupted):
-  for arguments in json.loads(sys.argv[1]):
-    config, workdir, resume, _ = cli.parse(arguments)
-    run.run(config, workdir, resume)
-sys.exit(hosts.leave(0))
+def several():
+  hosts.join()
+  with hosts.together(callbacks.Interrupted):
+    for arguments in json.loads(sys.argv[1]):
+      config, workdir, resume, _ = cli.parse(arguments)
+      run.run(config, workdir, resume)
+  return 0
+sys.exit(hosts.leave(several))
 """
 
 # The command itself, perhaps with something else in one process.
