@@ -166,6 +166,11 @@ def ended(processes):
   return [(p.returncode, *s) for p, s in zip(processes, said, strict=True)]
 
 
+def lines_of(said):
+  """What was printed, but for the line with which gloo starts."""
+  return [x for x in said.splitlines() if not x.startswith("[Gloo]")]
+
+
 def check_ended_well(found):
   for code, _, err in found:
     assert code == 0, err
@@ -255,7 +260,7 @@ def metrics_of(workdir):
 TIMES = ("train_seconds", "embed_seconds", "ms_per_image", "images_per_s")
 
 
-def assert_close(found, expected, where="", rtol=1e-3, atol=1e-4):
+def assert_close(found, expected, where="", rtol=1e-4, atol=1e-5):
   """Two trees of JSON agree up to rounding, but for times and places."""
   if isinstance(expected, dict):
     assert found.keys() == expected.keys(), where
@@ -283,7 +288,7 @@ def assert_same_run(workdir, expected):
   assert found.keys() == wanted.keys()
   for name, value in wanted.items():
     np.testing.assert_allclose(
-      found[name], value, rtol=1e-3, atol=1e-4, err_msg=name
+      found[name], value, rtol=1e-4, atol=1e-5, err_msg=name
     )
   found, wanted = scores_of(workdir), scores_of(expected)
   assert list(found) == list(wanted)
@@ -335,7 +340,7 @@ def test_a_signal_to_one_stops_all_at_one_step(two, tmp_path):
   script = COMMAND.format(patch=SHUFFLED + STOPPED)
   for code, out, err in ended(start(2, script, arguments, devices=2)):
     assert code == INTERRUPTED, err
-    assert f"--resume --workdir {workdir}" in err and not out
+    assert f"--resume --workdir {workdir}" in err and not lines_of(out)
   steps = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
   assert 3 < max(steps) < 6
   assert not (workdir / "results.json").exists()
@@ -348,7 +353,8 @@ def test_a_signal_to_one_stops_all_at_one_step(two, tmp_path):
   script = COMMAND.format(patch=SHUFFLED)
   found = ended(start(2, script, [*arguments, "--resume"], devices=2))
   check_ended_well(found)
-  assert "everything is in" in found[0][1] and not found[1][1] + found[1][2]
+  assert "everything is in" in found[0][1]
+  assert not lines_of(found[1][1] + found[1][2])
   found, wanted = weights_of(workdir), weights_of(two / "ocgan")
   for name, value in wanted.items():
     np.testing.assert_array_equal(found[name], value)
@@ -359,7 +365,6 @@ def test_a_signal_to_one_stops_all_at_one_step(two, tmp_path):
 def test_other_data_on_one_of_them_are_told(table, tmp_path):
   lines = table.read_text().splitlines()
   other = tmp_path / "other.csv"
-  other.write_text("\n".join([*lines[:-1], lines[0].replace("a", "a")]))
   other.write_text("\n".join([*lines[:10], "9,9,9,9,0", *lines[11:]]) + "\n")
   given = lambda index: arguments_of(
     "rx", tmp_path / "run", data_root=[table, other][index]
