@@ -154,7 +154,7 @@ def place() -> tuple[int, int]:
       )
     return index, count
   raise InputError(
-    f"--distributed: nothing says which of how many processes this is; set "
+    "--distributed: nothing says which of how many processes this is; set "
     f"{INDEX} (from 0) and {COUNT}, or start it by srun."
   )
 
@@ -269,9 +269,7 @@ class Stop:
 
   def now(self, wish: bool) -> bool:
     """Whether there is any; waits for all. A wish is not taken back."""
-    return (
-      bool(self._any(self._wish[wish])) if jax.process_count() > 1 else wish
-    )
+    return wish if alone() else bool(self._any(self._wish[wish]))
 
 
 @contextlib.contextmanager
@@ -306,7 +304,8 @@ def together(agreed: type[BaseException]) -> Iterator[None]:
 
 def _fail(error) -> NoReturn:
   """Tells the other processes of an error and raises it."""
-  if any(word in str(error) for word in ("Gloo", "NCCL", "coordination")):
+  lost = any(word in str(error) for word in ("Gloo", "NCCL", "coordination"))
+  if lost and not isinstance(error, InputError):
     time.sleep(HEARING)  # for what the other process may say of itself
     error = InputError(
       "another process of this run has ended; its output may say why. Start "
