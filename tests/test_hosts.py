@@ -71,6 +71,7 @@ RUNS = {
 SEVERAL = """
 import json, pathlib, sys
 from jaxad import callbacks, cli, hosts, run
+beside = lambda: None
 {patch}
 def several():
   hosts.join()
@@ -78,6 +79,7 @@ def several():
     for arguments in json.loads(sys.argv[1]):
       config, workdir, resume, _ = cli.parse(arguments)
       run.run(config, workdir, resume)
+    beside()
   return 0
 sys.exit(hosts.leave(several))
 """
@@ -100,6 +102,39 @@ def data_mesh():
   auto = (jax.sharding.AxisType.Auto,)
   return jax.sharding.Mesh(devices, ("data",), axis_types=auto)
 distributed.data_mesh = data_mesh
+"""
+
+
+# What one says and what is saved comes to all, to the last bit.
+TOLD = """
+import jax.numpy as jnp, numpy as np
+from jaxad.checkpoints import Checkpoints
+from jaxad.detector import State
+def beside():
+  me = jax.process_index()
+  assert hosts.gathered(me) == [0, 1] and hosts.of_first(lambda: me) == 0
+  assert hosts.everywhere(True) and not hosts.everywhere(me == 0)
+  stop = hosts.Stop()
+  heard = [stop.late(me == 1 and k == 2) for k in range(5)]
+  assert heard == [False, False, False, True, False]
+  assert stop.now(me == 1) and not stop.now(False)
+  bits = lambda state: [
+    np.asarray(v).tobytes()
+    for v in jax.tree.leaves(state.replace(key=jax.random.key_data(state.key)))
+  ]
+  new = lambda seed, *w: State.new(
+    jax.random.key(seed), jnp.array(w), jnp.ones(2, jnp.bfloat16) * seed, ()
+  )
+  state = new(7, -0.0, 3e-45, 0.1).replace(step=jnp.int32(3))
+  whole = distributed.replicated(distributed.data_mesh())
+  checkpoints = Checkpoints(pathlib.Path("checkpoints") / str(me))
+  checkpoints.save(distributed.placed(state, whole), dict(a=1))
+  assert checkpoints.latest_step() == 3
+  for like in (new(0, 0.0, 0.0, 0.0), distributed.placed(state, whole)):
+    found, position = checkpoints.restore(like)
+    assert bits(found) == bits(state) and position == dict(a=1)
+    assert not found.key.is_fully_addressable
+  checkpoints.close()
 """
 
 
@@ -301,13 +336,16 @@ def assert_same_run(workdir, expected):
     assert_close(read(workdir), read(expected))
 
 
-def test_two_processes_fit_a_table(table, tmp_path):
-  script = SEVERAL.format(patch=SHUFFLED)
+def test_two_processes_fit_a_table(table, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  script = SEVERAL.format(patch=SHUFFLED + TOLD)
   of = lambda name: arguments_of("rx", tmp_path / name, data_root=table)
   together = start(2, script, [of("two")], devices=2)
   assert run.main(of("one")) == 0
   check_ended_well(ended(together))
   assert_same_run(tmp_path / "two", tmp_path / "one")
+  # Process 0 alone writes.
+  assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["0"]
 
 
 @pytest.mark.whole
