@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # The store of keys and values that all processes share has no public name.
-from jax._src import distributed as runtime
+from jax._src import distributed as service
 from jax.experimental import multihost_utils
 
 from jaxad import distributed
@@ -106,7 +106,7 @@ def join() -> None:
     if time.monotonic() > until:
       raise InputError(
         f"--distributed: within {MEETING} s not all processes have met at "
-        f"{runtime.global_state.coordinator_address}; start every one of them, "
+        f"{service.global_state.coordinator_address}; start every one of them, "
         "and see that this address of process 0 can be reached from all."
       )
   if failure:
@@ -188,7 +188,7 @@ def of_first(make: Callable[[], Any]) -> Any:
   """
   if alone():
     return make()
-  key, client = f"jaxad/{next(_numbers)}", runtime.global_state.client
+  key, client = f"jaxad/{next(_numbers)}", service.global_state.client
   if first():
     value = make()
     client.key_value_set(key, json.dumps(value))
@@ -200,7 +200,7 @@ def gathered(value: Any) -> list:
   """The value of every process, in their order; what JSON can hold."""
   if alone():
     return [value]
-  number, client = next(_numbers), runtime.global_state.client
+  number, client = next(_numbers), service.global_state.client
   key = lambda index: f"jaxad/{number}/{index}"
   client.key_value_set(key(jax.process_index()), json.dumps(value))
   return [
@@ -324,7 +324,7 @@ def _fail(error) -> NoReturn:
 
 def _listen():
   """Ends this process when another one tells of an error."""
-  client, told = runtime.global_state.client, None
+  client, told = service.global_state.client, None
   while told is None:
     if _over.wait(1):
       return
@@ -348,7 +348,7 @@ _listener = threading.Thread(target=_listen, daemon=True)
 
 def _say(key, value):
   with contextlib.suppress(Exception):  # it was said before, or all are gone
-    runtime.global_state.client.key_value_set(key, value)
+    service.global_state.client.key_value_set(key, value)
 
 
 def _wait_for_hearers():
@@ -357,7 +357,7 @@ def _wait_for_hearers():
   for index in range(1, jax.process_count() if first() else 0):
     left = max(1, int(1000 * (until - time.monotonic())))
     with contextlib.suppress(Exception):  # it is gone
-      client = runtime.global_state.client
+      client = service.global_state.client
       client.blocking_key_value_get(f"{_HEARD}/{index}", left)
 
 
