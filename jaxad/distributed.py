@@ -51,6 +51,18 @@ def rounded(batch_size: int) -> int:
   return -(-batch_size // devices) * devices
 
 
+def shares(x: jax.Array) -> jax.Array:
+  """Rows [B, ...] to [devices, B / devices, ...], the part that each has.
+
+  To cut or join batches along the second axis moves nothing between devices,
+  along the rows themselves nearly all of them. One part where the devices
+  cannot share B, or it is a symbol.
+  """
+  rows, devices = x.shape[0], jax.device_count()
+  parts = 1 if not isinstance(rows, int) or rows % devices else devices
+  return x.reshape(parts, rows // parts, *x.shape[1:])
+
+
 def on_cpu() -> bool:
   """Whether XLA:CPU does the work."""
   return jax.default_backend() == "cpu"
