@@ -215,7 +215,7 @@ class Feed:
 
   Args:
     data: of the run.
-    mesh: from `data_mesh`.
+    mesh: from `data_mesh` or `mesh_of`.
     on_device: whether the data lie on the devices; None where they fit.
   """
 
@@ -373,11 +373,13 @@ def device_memory() -> int:
   return host // jax.local_device_count()
 
 
-def compile_update(phase: Phase, feed: Feed, indices: Indices) -> Callable:
+def compile_update(
+  phase: Phase, feed: Feed, indices: Indices, shardings=None
+) -> Callable:
   """`(state, resident, stacked) -> (state, metrics)`, jit-compiled.
 
   The entries are stacked on a leading axis, metrics likewise; the state is
-  donated.
+  donated. It lies by `shardings`, or whole on every device.
   """
   whole = distributed.replicated(feed.mesh)
 
@@ -390,7 +392,8 @@ def compile_update(phase: Phase, feed: Feed, indices: Indices) -> Callable:
       return state, jax.tree.map(lambda v: jnp.asarray(v)[None], metrics)
     return jax.lax.scan(one, state, stacked)
 
-  return jax.jit(update, donate_argnums=0, out_shardings=(whole, whole))
+  places = (whole if shardings is None else shardings, whole)
+  return jax.jit(update, donate_argnums=0, out_shardings=places)
 
 
 def as_dataset(data: Dataset | Examples) -> Dataset:

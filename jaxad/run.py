@@ -14,7 +14,16 @@ import time
 import jax
 import numpy as np
 
-from jaxad import callbacks, checks, data, features, hosts, splits, trained
+from jaxad import (
+  callbacks,
+  checks,
+  data,
+  distributed,
+  features,
+  hosts,
+  splits,
+  trained,
+)
 from jaxad import config as configs
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.fingerprint import rows
@@ -150,6 +159,7 @@ def _run(config, detector, folder, images):
       seed=config.seed,
       steps_per_dispatch=train.steps_per_dispatch,
     )
+    distributed.mesh_of(_layout(train))
   checks.check_evaluations(config, plan)
   init_key, score_key = jax.random.split(jax.random.key(config.seed))
   with checks.named_fields(config):
@@ -326,12 +336,18 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
     beside.append(callbacks.EveryEpochs(plan, 1, official))
   try:
     with checks.named_fields(config):
-      last = fit(detector, state, inputs.data, plan, [*beside, saving])
+      beside.append(saving)
+      layout = _layout(config.train)
+      last = fit(detector, state, inputs.data, plan, beside, layout=layout)
   except Diverged as error:
     raise InputError(f"{error} {_remains(checkpoints)}") from error
   finally:
     checkpoints.close()
   return last, curve.selected(last) if curve else last, saving.seconds, official
+
+
+def _layout(train):
+  return distributed.Layout(train.model_devices, train.split_optimizer)
 
 
 def _remains(checkpoints):

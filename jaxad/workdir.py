@@ -18,13 +18,15 @@ from jaxad.errors import InputError
 from jaxad.report import tables
 
 # Of files the content counts, which is compared by its digest; and it is no
-# other run for being shown elsewhere too.
+# other run for being shown elsewhere too, or for lying on other devices.
 FREE = frozenset(
   {
     "config.data.root",
     "config.data.outlier_root",
     "config.detector.weights",
     "config.detector.trunk.weights",
+    "config.train.model_devices",
+    "config.train.split_optimizer",
     "config.train.tensorboard",
   }
 )

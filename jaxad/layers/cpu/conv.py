@@ -66,6 +66,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxad.distributed import shares
 from jaxad.layers.cpu import concrete, on_cpu, winograd
 
 # Up to here the gradient by a strided convolution's input is faster through
@@ -251,8 +252,11 @@ def _by_blocks(x, kernel, stride, padding, size):
   count = -(-math.prod(size) // BLOCK_PIXELS)
   step = -(-size[0] // count)
   (top, _), sides = padding
+  parts = shares(x)
   blocks = []
-  for i in range(0, len(x), images):
+  for i in range(0, parts.shape[1], images):
+    part = parts[:, i : i + images]
+    part = part.reshape(-1, *x.shape[1:])
     rows = []
     for first in range(0, size[0], step):
       # The rows of x under the kernel, the first and last perhaps outside it.
@@ -260,10 +264,12 @@ def _by_blocks(x, kernel, stride, padding, size):
       last = min(first + step, size[0]) - 1
       high = stride * last + len(kernel) - top
       pad = (max(-low, 0), max(high - x.shape[1], 0))
-      block = x[i : i + images, max(low, 0) : high]
+      block = part[:, max(low, 0) : high]
       rows.append(plain(block, kernel, stride, (pad, sides)))
-    blocks.append(jnp.concatenate(rows, axis=1))
-  return jnp.concatenate(blocks)
+    rows = jnp.concatenate(rows, axis=1)
+    blocks.append(rows.reshape(len(parts), -1, *rows.shape[1:]))
+  y = jnp.concatenate(blocks, axis=1)
+  return y.reshape(len(x), *y.shape[2:])
 
 
 def _size(x, kernel, stride, padding):
