@@ -50,6 +50,8 @@ class Train(NamedTuple):
     checkpoint_every: steps between two checkpoints; None makes five in a run.
     matmul_precision: of float32 products: "default" is the fastest that the
       device has, "highest" is float32 itself. On a CPU they are one.
+    dtype: of the products of a network in training; "bfloat16" is mixed
+      precision, parameters and all else stay float32.
   """
 
   epochs: Count = 1
@@ -62,6 +64,7 @@ class Train(NamedTuple):
   tensorboard: bool = False
   checkpoint_every: Steps | None = None
   matmul_precision: Literal["default", "high", "highest"] = "default"
+  dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 class Eval(NamedTuple):
