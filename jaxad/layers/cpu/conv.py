@@ -219,6 +219,8 @@ def _space_to_depth(x, kernel, stride, padding):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _down(x, kernel, stride, padding):
   """`plain`."""
+  if _shares_windows(x, kernel, stride, padding):
+    return _gathered(x, kernel, stride, padding)
   return plain(x, kernel, stride, padding)
 
 
@@ -240,8 +242,8 @@ def _across(x, y, stride, padding, window):
   """The gradient of `plain` by a kernel [*window, C_in, C_out]."""
   few, channels = _pixels(y) <= BLOCK_PIXELS, x.shape[-1]
   kernel = jax.ShapeDtypeStruct((*window, channels, y.shape[-1]), x.dtype)
-  if (max(window) <= 3 and channels <= NARROW_CHANNELS) or (
-    few and stride > 1 and min(window) > 2 * stride
+  if (max(window) <= 3 and channels <= NARROW_CHANNELS) or _shares_windows(
+    x, kernel, stride, padding
   ):
     return _product_of_windows(x, y, stride, padding, window)
   if few:
@@ -273,6 +275,16 @@ _across.defvjp(
     _down(kept[0], kernel, stride, padding),
   ),
 )
+
+
+def _shares_windows(x, kernel, stride, padding):
+  """Whether one array of windows is for `_down` and `_across`.
+
+  XLA makes it once for both.
+  """
+  pixels = len(x) * math.prod(_size(x, kernel, stride, padding))
+  large = stride > 1 and min(kernel.shape[:2]) > 2 * stride
+  return large and pixels <= BLOCK_PIXELS
 
 
 def _product_of_windows(x, y, stride, padding, window):
