@@ -146,6 +146,9 @@ def guarded(
   """
   import jax
 
+  from jaxad import runtime
+
+  runtime.prepare()
   try:
     command(argv)
   except InputError as error:

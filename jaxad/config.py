@@ -54,6 +54,8 @@ class Train(NamedTuple):
       optimiser, each with its part. No number depends on it.
     matmul_precision: of float32 products: "default" is the fastest that the
       device has, "highest" is float32 itself. On a CPU they are one.
+    dtype: of the products of a network in training; "bfloat16" is mixed
+      precision, parameters and all else stay float32.
   """
 
   epochs: Count = 1
@@ -68,6 +70,7 @@ class Train(NamedTuple):
   model_devices: Count = 1
   split_optimizer: bool = False
   matmul_precision: Literal["default", "high", "highest"] = "default"
+  dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 class Eval(NamedTuple):

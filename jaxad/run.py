@@ -45,7 +45,7 @@ from jaxad.report import heat, notes
 from jaxad.report.page import words_of, write_page, write_seeds_page
 from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
 from jaxad.report.tables import results_table, write_json
-from jaxad.seeds import seeds_table, shared_compilations, summarize
+from jaxad.seeds import seeds_table, summarize
 from jaxad.workdir import Workdir, check_same_data, config_of
 
 
@@ -126,13 +126,12 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
         found.check_data(rows(images.by_name()), checks.weights_of(config))
         finished[seed] = found.results()
   results = []
-  with shared_compilations():
-    for seed, folder in folders.items():
-      config.seed = seed
-      print(f"seed {seed}")
-      results.append(
-        finished.get(seed) or run(config, folder, seed in finished, images)
-      )
+  for seed, folder in folders.items():
+    config.seed = seed
+    print(f"seed {seed}")
+    results.append(
+      finished.get(seed) or run(config, folder, seed in finished, images)
+    )
   summary = summarize(workdir, results, seeds)
   if hosts.first():
     write_seeds_page(workdir, config, summary, results)
