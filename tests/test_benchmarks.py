@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -252,6 +253,19 @@ def test_bad_arguments_are_refused_before_measuring(load, argument, capsys):
     load("run").parse([argument])
   assert refused.value.code == 2
   assert argument[: argument.index("=")] in capsys.readouterr().err
+
+
+def test_commands_in_the_text_of_pages_parse(load):
+  """Those in blocks are tested with the pages."""
+  found = []
+  for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    # A command may go on in the next line.
+    text = " ".join(page.read_text().split())
+    found += re.findall(r"`python -m benchmarks\.run( -[^`]*)`", text)
+  assert len(found) >= 5
+  for arguments in found:
+    if "--help" not in arguments:
+      load("run").parse(shlex.split(arguments))
 
 
 def test_what_is_asked_for_is_run_in_its_order(load):
@@ -720,7 +734,8 @@ def test_ocgan_is_the_official_one(official_gan, mine):
   masks = ["mine", "D_eps", "SD_eps", "G_rec", "G_eps2"]
   if not mine:
     uniform, masks = ["mu", "real_latent", "eps"], masks[1:]
-  model._uniform = lambda like: draws[uniform.pop(0)]
+  # What the original draws and does not use was not recorded.
+  model._uniform = lambda like: draws.get(uniform.pop(0), like)
 
   class Dropout(torch.nn.Module):
     def forward(self, x):
@@ -769,9 +784,11 @@ def test_dra_is_the_official_one(load, double, method):
     np.testing.assert_allclose(loss, recording[losses][k], rtol=1e-6)
   assert next(priors, None) is None
   expected = recorded("after3/")
-  for name, value in model.state_dict().items():
+  found = model.state_dict()
+  assert {name for name in found if "num_batches" not in name} == set(expected)
+  for name, value in expected.items():
     np.testing.assert_allclose(
-      value, expected[name], rtol=1e-5, atol=2e-7, err_msg=name
+      found[name], value, rtol=1e-5, atol=2e-7, err_msg=name
     )
   scores = model.score(*references(0), recording["input/test_images"])
   np.testing.assert_allclose(scores, recording["score/total"], rtol=1e-6)
@@ -822,7 +839,7 @@ def test_both_sides_of_dra_have_the_same_losses(load):
 # f-AnoGAN, whose recording is of grey images of 64 pixels.
 
 
-def fill_fanogan(network, name, recording):
+def fill_fanogan(network, name, recording, when="param"):
   """PyTorch's parameters from "name.Res1.Conv1.Filters" and the like."""
   import torch
 
@@ -834,7 +851,7 @@ def fill_fanogan(network, name, recording):
   leaves |= {"running_mean": ("moving_mean",)}
   leaves |= {"running_var": ("moving_variance",)}
   found = {}
-  for key, value in group(recording, f"param/{name}/").items():
+  for key, value in group(recording, f"{when}/{name}/").items():
     layer, _, leaf = key.rpartition("/")
     key = leaf if "." in leaf else f"{layer}.{leaf}"
     found[key.removeprefix(f"{name}.")] = value
@@ -871,9 +888,9 @@ def test_fanogan_has_the_official_losses(load, double):
 def test_fanogan_has_the_official_scores(load, double):
   official, recording = load("pytorch_fanogan"), load_recording("fanogan")
   model = official.Fanogan(1, 2, 6, 2)
-  names = ("Generator", "Discriminator", "Encoder")
-  for network, name in zip(model.networks, names, strict=True):
-    fill_fanogan(network, name, recording)
+  names = {"Generator": "loop", "Discriminator": "loop", "Encoder": "enc"}
+  for network, (name, phase) in zip(model.networks, names.items(), strict=True):
+    fill_fanogan(network, name, recording, f"after_{phase}3")
   model.freeze()
   scores = model.score(2 * recording["input/score/x_uint8"] / 255 - 1)
   expected = recording["score/anomaly_score"]
