@@ -279,7 +279,7 @@ def measure_rates(limit: float = 300.0) -> Rates:
   return in_process(_rates, limit=limit)
 
 
-def _rates(side=None, repeats=20):
+def _rates(side=None, length=8192**2, repeats=20):
   """Square matrix product and copy in float32, best of the repeats.
 
   Both are large enough for the device, and the copy for no cache.
@@ -289,7 +289,7 @@ def _rates(side=None, repeats=20):
 
   side = side or (2048 if jax.default_backend() == "cpu" else 8192)
   a = jax.random.normal(jax.random.key(0), (side, side))
-  long = jnp.zeros(8192 * 8192)
+  long = jnp.zeros(length)
 
   def best(function, x):
     compiled = jax.jit(function).lower(x).compile()

@@ -211,13 +211,13 @@ def searching(workload: Workload, size: Size, detector) -> Program:
     detector.search.start, state, images.x, jax.random.split(state.key, n)
   )
   step = jax.jit(detector.search.step).lower(state, images.x, found)
-  # The whole search is one: its time is of all steps.
+  # The whole search is one: its time is of all steps, which finish images.
   whole = workload.part == "search"
   per = 1 if whole else size.steps
   operations = count(step, "flops")
   if operations is not None:
     operations *= size.steps if whole else 1
-  return program(run, (seconds, operations, None), per, n)
+  return program(run, (seconds, operations, None), per, n if whole else None)
 
 
 def compile_jax(function, *args, donate=()):

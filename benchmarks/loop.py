@@ -247,7 +247,7 @@ def main():
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", args.devices)
   machine.print_conditions(args.small)
-  device = machine.device_of_jax()
+  _, device = machine.device_of_jax()
   where = machine.describe(device, ("jax", "jaxlib"), "float32")
   print(where)
   report = Report(args.json, None, {"machine": where})

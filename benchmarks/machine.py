@@ -37,11 +37,12 @@ def device_name(device) -> str:
   return cpu_name() if device.platform == "cpu" else device.device_kind
 
 
-def device_of_jax() -> str:
-  """Model of JAX's first device."""
+def device_of_jax() -> tuple[str, str]:
+  """(platform, model) of JAX's first device."""
   import jax
 
-  return device_name(jax.devices()[0])
+  device = jax.devices()[0]
+  return device.platform, device_name(device)
 
 
 def cpu_name() -> str:

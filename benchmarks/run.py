@@ -54,7 +54,7 @@ def parse(arguments=None) -> argparse.Namespace:
   add("--platform", choices=("cpu", "gpu", "tpu"), help="of JAX")
   add("--repeats", type=int, default=5, help="steps to take the median of")
   add(
-    *("--limit",),
+    "--limit",
     type=float,
     default=600.0,
     metavar="SECONDS",
@@ -167,13 +167,15 @@ def main(arguments=None) -> int:
     args.baseline = "none"
   machine.print_conditions(args.small)
   try:
-    name = harness.in_process(machine.device_of_jax, limit=args.limit)
+    kind, name = harness.in_process(machine.device_of_jax, limit=args.limit)
     rates = None
     if not (args.small or args.bfloat16):  # they are of float32
       rates = harness.measure_rates()._asdict()
   except harness.Failed as error:
     print(f"no device for JAX: {error}", file=sys.stderr)
     return 1
+  if kind == "tpu":
+    args.baseline = "none"  # PyTorch would run on the host
   precision = "tf32" if args.tf32 else "float32"
   precision += ", trunk bfloat16" if args.bfloat16 else ""
   where = machine.describe(name, ("jax", "jaxlib", "torch"), precision)

@@ -43,6 +43,7 @@ def make(name: str, options: Options, compiled: bool = False) -> Program:
   if workload.kind == "search":
     whole = workload.part == "search"
     steps, per = 1, (1 if whole else size.steps)
+    items = items if whole else None  # a step finishes none
   else:
     steps = per = steps_in_a_run(device)
   return program(step, device, compiled, steps, items)._replace(steps=per)

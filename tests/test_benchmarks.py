@@ -4,6 +4,7 @@
 import functools
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -123,6 +124,44 @@ def test_batches_are_those_of_the_streams(load, method):
     assert batches["reference"].shape == (2, 5, 2, 2, 3)
 
 
+def abstract(workload, size, detector):
+  """(state, batch) of a workload, of which nothing is computed."""
+  floats = workload.floats or len(size.shape) < 3
+  kind = jnp.float32 if floats else jnp.uint8
+  like = lambda n: jax.ShapeDtypeStruct((n, *size.shape), kind)
+  batch = {"x": like(size.batch), "x_again": like(size.batch)}
+  batch["label"] = jax.ShapeDtypeStruct((size.batch,), jnp.int32)
+  if workload.method == "dra":
+    batch["reference"] = like(5)
+  if workload.method == "saoe":
+    batch["outlier"] = like(size.batch)
+  first = batch
+  if workload.floats and len(size.shape) == 3:  # of a scene its spectra
+    first = {"x": jax.ShapeDtypeStruct((1, size.shape[-1]), kind)}
+  state = jax.eval_shape(detector.init, jax.random.key(0), first)
+  return state, batch
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", [w.name for w in ALL if not w.extra])
+def test_methods_take_their_full_sizes(load, name):
+  workload = WORKLOADS[name]
+  detector = load("jax_side").make_detector(workload, workload.full)
+  state, batch = abstract(workload, workload.full, detector)
+  phase = detector.phases[workload.phase]
+  if phase.step and workload.method == "fanogan" and workload.phase == 0:
+    x = batch["x"]
+    batch["x"] = jax.ShapeDtypeStruct((5 * x.shape[0], *x.shape[1:]), x.dtype)
+  if workload.kind == "step":
+    _, metrics = jax.eval_shape(phase.update, state, batch)
+    assert metrics["loss"].shape == ()
+  elif workload.kind in ("score", "search"):
+    n = batch["x"].shape[0]
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n))
+    scores = jax.eval_shape(detector.score, state, batch["x"], keys)
+    assert scores.image.shape == (n,)
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize(
   "name", ["differnet/flow", "differnet/train", "dra/train", "devnet/score"]
@@ -130,19 +169,11 @@ def test_batches_are_those_of_the_streams(load, method):
 def test_needed_operations_are_those_of_the_program(load, name):
   """To a tenth: XLA leaves out products with padding, and counts the rest."""
   jax_side, workload = load("jax_side"), WORKLOADS[name]
-  size = workload.full
-  detector = jax_side.make_detector(workload, size)
-  kind = jnp.uint8 if len(size.shape) == 3 else jnp.float32
-  like = lambda n: jax.ShapeDtypeStruct((n, *size.shape), kind)
-  batch = {"x": like(size.batch)}
-  if workload.method != "differnet":
-    batch["label"] = jax.ShapeDtypeStruct((size.batch,), jnp.int32)
-  if workload.method == "dra":
-    batch["reference"] = like(5)
-  state = jax.eval_shape(detector.init, jax.random.key(0), batch)
+  detector = jax_side.make_detector(workload, workload.full)
+  state, batch = abstract(workload, workload.full, detector)
   if workload.kind == "score":
-    split = lambda: jax.random.split(jax.random.key(0), size.batch)
-    keys = jax.eval_shape(split)
+    n = workload.full.batch
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n))
     lowered = jax.jit(detector.score).lower(state, batch["x"], keys)
   else:
     update = detector.phases[workload.phase].update
@@ -165,10 +196,10 @@ def test_an_implementation_that_fails_leaves_the_others(load):
       "elsewhere": of("gpu", "y"),
     },
     repeats=3,
-    limit=10,
+    limit=6,
   )
   assert "JSONDecodeError" in rows["raises"]["error"]
-  assert rows["hangs"]["error"] == "no answer within 10 s"
+  assert rows["hangs"]["error"] == "no answer within 6 s"
   assert "not comparable" in rows["elsewhere"]["error"]
   ours = rows["jaxad"]
   assert "error" not in ours and ours["compile_s"] == 1.5
@@ -227,12 +258,11 @@ def test_the_share_of_the_roofline(load):
 
 
 def test_rates_are_of_products_and_copies(load, monkeypatch):
-  # Of an array that is no larger than the test can bear.
-  monkeypatch.setattr(
-    "jax.numpy.zeros", functools.partial(np.zeros, dtype=np.float32)
-  )
-  rates = load("harness")._rates(side=64, repeats=2)
-  assert rates.flops > 1e6 and rates.bytes > 1e6
+  """A clock that a look at moves on by a second."""
+  monkeypatch.setattr("time.perf_counter", itertools.count().__next__)
+  rates = load("harness")._rates(side=8, length=100, repeats=2)
+  # Multiplications and additions; what is read and what is written.
+  assert rates == (2 * 8**3, 2 * 4 * 100)
 
 
 # The command.
@@ -426,6 +456,8 @@ def test_small_workloads_run(load, name):
     items = 64  # pixels
   else:
     items = workload.small.batch
+  if workload.kind == "search" and workload.part != "search":
+    items = None  # of which a step finishes none
   assert program.items == items
   if name in RENDERED and WITH_TORCH:
     theirs = load("torch_side").make(name, options)
