@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks import harness
 
-# Of products, where TF32 leaves ten times as much, and of what training makes of
-# their rounding.
+# Of products, where TF32 leaves ten times as much, and of what training makes
+# of their rounding.
 CLOSE, TRAINED = 3e-5, 1e-3
 # Exit code where there is nothing to check.
 NO_DEVICE = 3
