@@ -1,2 +1,5 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Speed, and what it depends on: `python -m benchmarks.scaling`."""
+"""How fast jaxad is; run from a checkout: `python -m benchmarks.run --help`.
+
+`python -m benchmarks.scaling` is for several devices.
+"""

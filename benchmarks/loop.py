@@ -16,14 +16,18 @@ with how many the steps take: photographs that are decoded from JPEG, and
 batches that are read from the file in which large sets lie.
 """
 
+import argparse
 import pathlib
 import tempfile
 import time
 from typing import NamedTuple
 
-import harness
 import numpy as np
 
+from benchmarks import machine
+from benchmarks.arguments import file_in_a_folder, names_of
+from benchmarks.jax_side import compile_update
+from benchmarks.table import Report
 from jaxad.data.arrays import FileArray
 
 WORKLOADS = {
@@ -110,7 +114,7 @@ def bare_dispatch(detector, data, plan):
     for name in batches
   }
   batches = jax.device_put(batches, shardings)
-  update = harness.compile_update(phase, mesh)
+  update = compile_update(phase, mesh)
   return lambda state: update(state, batches)[0]
 
 
@@ -216,8 +220,20 @@ def measure_data(side, small):
 
 
 def main():
-  parser = harness.make_parser(__doc__, WORKLOADS)
+  parser = argparse.ArgumentParser(
+    prog="python -m benchmarks.loop",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   add = parser.add_argument
+  add(
+    "--workloads",
+    type=names_of(WORKLOADS),
+    default=list(WORKLOADS),
+    metavar=",".join(WORKLOADS),
+  )
+  add("--json", type=file_in_a_folder, metavar="FILE")
+  add("--small", action="store_true", help="reduced sizes, a quick check")
   add("--rounds", type=int, default=9, help="to take the median of")
   add("--devices", type=int, help="virtual devices, of a CPU")
   args = parser.parse_args()
@@ -230,26 +246,17 @@ def main():
   if args.devices:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", args.devices)
-  harness.print_conditions(args.small)
-  device = harness.device_name()
-  where = harness.machine(device, ("jax", "jaxlib"), "float32")
-  print(where, end="\n\n")
-  rows = []
+  machine.print_conditions(args.small)
+  _, device = machine.device_of_jax()
+  where = machine.describe(device, ("jax", "jaxlib"), "float32")
+  print(where)
+  report = Report(args.json, None, {"machine": where})
   for name in args.workloads:
-    rows.append(measure(name, args.rounds, args.small))
-    if len(rows) == 1:
-      print(harness.line(dict(zip(rows[0], rows[0], strict=True))))
-    print(harness.line(rows[-1]), flush=True)
-    if args.json:
-      harness.write_json(args.json, where, rows, WORKLOADS)
-  print()
-  for k, side in enumerate(SIDES):
-    rows.append(measure_data(side, args.small))
-    if not k:
-      print(harness.line(dict(zip(rows[-1], rows[-1], strict=True))))
-    print(harness.line(rows[-1]), flush=True)
-    if args.json:
-      harness.write_json(args.json, where, rows, WORKLOADS)
+    row = measure(name, args.rounds, args.small)
+    report.add(name, WORKLOADS[name], [row], "loop")
+  for side in SIDES:
+    row = measure_data(side, args.small)
+    report.add(str(side), "images a second, read and decoded", [row], "data")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""ALAD's official training step for images, in eager PyTorch.
+"""ALAD's official training step and scores for images, in PyTorch.
 
 Written for the comparison: passes and updates are those of the original, each
 network's forward pass on each pair by itself, as its graph has them. The
@@ -98,10 +98,14 @@ class PairXX(nn.Module):
       layers += hidden(conv, None, sizes.spectral_norm, sizes.xx_dropout)
       before = width
     features = before * 2 * (32 // 2 ** len(sizes.xx)) ** 2
-    self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 1))
+    self.layers = nn.Sequential(*layers, nn.Flatten())
+    self.output = nn.Linear(features, 1)
+
+  def features(self, a, b):
+    return self.layers(torch.cat([a, b], 2))
 
   def forward(self, a, b):
-    return self.layers(torch.cat([a, b], 2))
+    return self.output(self.features(a, b))
 
 
 class PairZZ(nn.Module):
@@ -179,6 +183,24 @@ class Alad:
       for network, average in zip(self.networks, self.averages, strict=True):
         torch._foreach_lerp_(average, list(network.parameters()), 0.001)
     return d_loss.detach(), loss.detach()
+
+  @torch.no_grad()
+  def score(self, x):
+    """All four of the paper, from one pass, by running statistics."""
+    for network in self.networks:
+      network.eval()
+    x_hat = self.generator(self.encoder(x))
+    real, fake = self.xx.features(x, x), self.xx.features(x, x_hat)
+    difference = (x - x_hat).flatten(1)
+    logit = self.xx.output(fake)
+    return (
+      (real - fake).abs().sum(1),
+      difference.abs().sum(1),
+      difference.norm(dim=1),
+      F.binary_cross_entropy_with_logits(
+        logit, torch.ones_like(logit), reduction="none"
+      )[:, 0],
+    )
 
   def _turn(self, movers, others):
     for network in movers:

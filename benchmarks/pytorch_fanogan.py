@@ -1,5 +1,5 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""The official steps of f-AnoGAN in PyTorch.
+"""The official steps and scores of f-AnoGAN in PyTorch.
 
 Written for the comparison. The original runs on TensorFlow 1; its steps are
 told here in PyTorch's terms. Images are [B, C, 64, 64] in [-1, 1].
@@ -146,3 +146,12 @@ class Fanogan:
     loss.backward()
     self._rmsprop.step()
     return loss
+
+  @torch.no_grad()
+  def score(self, x):
+    """Of images and features, by running statistics."""
+    self.encoder.eval()
+    x_hat = self.generator(torch.tanh(self.encoder(x)[0]))
+    image = ((x - x_hat) ** 2).mean((1, 2, 3))
+    features = (self.critic(x)[1] - self.critic(x_hat)[1]) ** 2
+    return image + features.mean(1)

@@ -1,14 +1,18 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The benchmarks run, and compare the same computation."""
 
+import functools
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
+import time
 
 import chex
 import jax
@@ -17,83 +21,201 @@ import numpy as np
 import pytest
 
 import jaxad
+from jaxad import config_files
 from jaxad.methods.differnet import pooled_features
 from jaxad.methods.dra import HEADS
 from jaxad.networks.trunk import make_trunk
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "equivalence" / "goldens"
+# As where they are run: a checkout, whether jaxad is installed or not.
+sys.path.insert(0, str(ROOT))
+from benchmarks.workloads import ALL, RENDERED, WORKLOADS  # noqa: E402
+
+WITH_TORCH = importlib.util.find_spec("torch") is not None
 
 
 @pytest.fixture
 def load(monkeypatch):
   """Returns a function that imports a module of the benchmarks."""
-  monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-  return importlib.import_module
+  return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
-def run_benchmark(*arguments, script="differnet"):
-  return run_python(str(ROOT / "benchmarks" / f"{script}.py"), *arguments)
-
-
-def run_python(*arguments):
-  # The tree itself, whether jaxad is installed or not.
-  paths = [
-    str(ROOT),
-    str(ROOT / "benchmarks"),
-    os.environ.get("PYTHONPATH", ""),
-  ]
+def run_python(*arguments, before=()):
+  paths = [*before, ROOT, os.environ.get("PYTHONPATH", "")]
+  path = os.pathsep.join(map(str, filter(None, paths)))
   return subprocess.run(
     [sys.executable, *arguments],
     capture_output=True,
     text=True,
-    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    env=os.environ | {"PYTHONPATH": path},
   )
+
+
+@pytest.fixture
+def without_tensorflow(tmp_path):
+  """A folder to look in first, where TensorFlow cannot be imported."""
+  folder = tmp_path / "without"
+  folder.mkdir()
+  for name in ("tensorflow", "tensorflow_datasets"):
+    (folder / f"{name}.py").write_text("raise ImportError('not there')")
+  return folder
+
+
+# The table of workloads.
+
+
+def test_every_method_is_timed():
+  by_default = {w.name for w in ALL if not w.extra}
+  for method in jaxad.METHODS:
+    assert {f"{method}/train", f"{method}/score"} <= by_default
+  assert len(WORKLOADS) == len(ALL)  # no name twice
+  assert set(WORKLOADS) >= RENDERED
+
+
+SETTINGS = {
+  **dict.fromkeys(("adae", "alae", "alocc", "anogan"), "mnist/0"),
+  **dict.fromkeys(("egbad", "ganomaly", "rsrae"), "mnist/0"),
+  **dict.fromkeys(("caae", "cavga", "fanogan", "vae"), "folder"),
+  **dict.fromkeys(("devnet", "dra", "flos", "mlep", "saoe"), "mvtec_ad/bottle"),
+  "kdad": "mvtec_ad/bottle",
+  "skip_ganomaly": "cifar10/bird",
+}
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_sizes_are_those_of_the_papers(method):
+  """As the configurations have them, and of networks as they are by default."""
+  config = config_files.load(f"{method}:{SETTINGS[method]}")
+  size = WORKLOADS[f"{method}/train"].full
+  assert size.batch == config.train.batch_size
+  assert size.shape[:2] == (config.data.image_size,) * 2
+  narrowed = {"width", "width_d", "latent_dim", "hidden", "blocks"}
+  assert not narrowed & set(size.keywords)
+
+
+def test_differnet_has_the_views_of_a_batch():
+  config = config_files.load("differnet:mvtec_ad/bottle")
+  for part in ("train", "frozen", "flow"):
+    views = config.train.batch_size * config.detector.n_transforms
+    assert WORKLOADS[f"differnet/{part}"].full.batch == views
+  scored = WORKLOADS["differnet/score"].full
+  assert scored.batch == config.detector.n_transforms_test
+  assert scored.shape[0] == config.data.image_size
+
+
+def test_on_a_cpu_ocgan_has_fewer_images():
+  workload = WORKLOADS["ocgan/train"]
+  assert workload.size(small=False, on_cpu=True).batch == 64
+  assert workload.size(small=False, on_cpu=False).batch == 512
+
+
+@pytest.mark.parametrize("method", ["dra", "devnet", "saoe"])
+def test_batches_are_those_of_the_streams(load, method):
+  jax_side = load("jax_side")
+  workload = WORKLOADS[f"{method}/train"]
+  size = workload.full._replace(shape=(2, 2, 3))
+  detector = jax_side.make_detector(workload, size)
+  _, batches = jax_side.make_batches(workload, size, detector, steps=2)
+  anomalies = 24 if method == "devnet" else 16
+  assert batches["label"].sum(1).tolist() == [anomalies] * 2
+  assert batches["x"].shape == (2, 48, 2, 2, 3)
+  if method == "dra":
+    assert batches["reference"].shape == (2, 5, 2, 2, 3)
+
+
+def abstract(workload, size, detector):
+  """(state, batch) of a workload, of which nothing is computed."""
+  floats = workload.floats or len(size.shape) < 3
+  kind = jnp.float32 if floats else jnp.uint8
+  like = lambda n: jax.ShapeDtypeStruct((n, *size.shape), kind)
+  batch = {"x": like(size.batch), "x_again": like(size.batch)}
+  batch["label"] = jax.ShapeDtypeStruct((size.batch,), jnp.int32)
+  if workload.method == "dra":
+    batch["reference"] = like(5)
+  if workload.method == "saoe":
+    batch["outlier"] = like(size.batch)
+  first = batch
+  if workload.floats and len(size.shape) == 3:  # of a scene its spectra
+    first = {"x": jax.ShapeDtypeStruct((1, size.shape[-1]), kind)}
+  state = jax.eval_shape(detector.init, jax.random.key(0), first)
+  return state, batch
 
 
 @pytest.mark.whole
-def test_small_run_writes_rows(tmp_path):
-  file = tmp_path / "rows.json"
-  result = run_benchmark(
-    *("--small", "--workloads=W3", "--repeats=2", "--device=cpu"),
-    f"--json={file}",
-  )
-  assert result.returncode == 0, result.stderr
-  assert "compare with no others" in result.stdout
-  assert list(tmp_path.iterdir()) == [file]
-  found = json.loads(file.read_text())
-  assert "CPU threads" in found["machine"]
-  assert "--workloads=W3" in found["command"]
-  rows = {row["implementation"]: row for row in found["rows"]}
-  with_torch = importlib.util.find_spec("torch") is not None
-  assert set(rows) == ({"jaxad", "pytorch"} if with_torch else {"jaxad"})
-  for row in rows.values():
-    assert row["workload"] == "W3-small"
-    assert row["median_ms"] > 0
-  assert rows["jaxad"]["compile_s"] > 0
-  if with_torch:
-    assert rows["pytorch"]["compile_s"] == 0
-    assert rows["jaxad"]["ratio_to_pytorch"] == pytest.approx(
-      rows["pytorch"]["median_ms"] / rows["jaxad"]["median_ms"]
-    )
+@pytest.mark.parametrize(
+  "name",
+  [
+    # A step of three networks takes long to trace.
+    pytest.param(w.name, marks=[pytest.mark.slow] * (w.kind == "step"))
+    for w in ALL
+    if not w.extra and w.kind != "fit"
+  ],
+)
+def test_methods_take_their_full_sizes(load, name):
+  workload = WORKLOADS[name]
+  detector = load("jax_side").make_detector(workload, workload.full)
+  state, batch = abstract(workload, workload.full, detector)
+  phase = detector.phases[workload.phase]
+  if phase.step and workload.method == "fanogan" and workload.phase == 0:
+    x = batch["x"]
+    batch["x"] = jax.ShapeDtypeStruct((5 * x.shape[0], *x.shape[1:]), x.dtype)
+  if workload.kind == "step":
+    _, metrics = jax.eval_shape(phase.update, state, batch)
+    assert metrics["loss"].shape == ()
+  elif workload.kind in ("score", "search"):
+    n = batch["x"].shape[0]
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n))
+    scores = jax.eval_shape(detector.score, state, batch["x"], keys)
+    assert scores.image.shape == (n,)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+  "name", ["differnet/flow", "differnet/train", "dra/train", "devnet/score"]
+)
+def test_needed_operations_are_those_of_the_program(load, name):
+  """As accelerators get it, to a tenth: XLA leaves out what is padding.
+
+  The program of a CPU has fewer, where it convolves by Winograd's algorithm.
+  """
+  jax_side, workload = load("jax_side"), WORKLOADS[name]
+  detector = jax_side.make_detector(workload, workload.full)
+  state, batch = abstract(workload, workload.full, detector)
+  if workload.kind == "score":
+    n = workload.full.batch
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n))
+    traced = jax.jit(detector.score).trace(state, batch["x"], keys)
   else:
-    assert rows["jaxad"]["ratio_to_pytorch"] is None
+    update = detector.phases[workload.phase].update
+    traced = jax.jit(update).trace(state, batch)
+  lowered = traced.lower(lowering_platforms=("cuda",))
+  needed = sum(operations for operations, _ in workload.needs)
+  assert jax_side.count(lowered, "flops") == pytest.approx(needed, rel=0.1)
 
 
-@pytest.mark.whole
-def test_rates_are_those_of_the_batch(tmp_path):
-  file = tmp_path / "rows.json"
-  result = run_benchmark(
-    *("--small", "--workloads=G5", "--repeats=1", "--device=cpu"),
-    f"--json={file}",
-    script="gan",
+# Timing.
+
+
+def test_an_implementation_that_fails_leaves_the_others(load):
+  Program, measure = load("harness").Program, load("harness").measure
+  of = functools.partial(functools.partial, Program, time.monotonic, 1.5)
+  rows = measure(
+    {
+      "jaxad": of("cpu", "x", steps=2, items=6),
+      "raises": functools.partial(json.loads, "{"),
+      "hangs": functools.partial(time.sleep, 60),
+      "elsewhere": of("gpu", "y"),
+    },
+    repeats=3,
+    limit=6,
   )
-  assert result.returncode == 0, result.stderr
-  rows = json.loads(file.read_text())["rows"]
-  assert rows[0]["implementation"] == "jaxad"
-  for row in rows:
-    per_ms = row["items_per_s"] / 1000
-    assert per_ms * row["median_ms"] == pytest.approx(4)  # the small batch
+  assert "JSONDecodeError" in rows["raises"]["error"]
+  assert rows["hangs"]["error"] == "no answer within 6 s"
+  assert "not comparable" in rows["elsewhere"]["error"]
+  ours = rows["jaxad"]
+  assert "error" not in ours and ours["compile_s"] == 1.5
+  assert ours["items_per_s"] * ours["median_ms"] == pytest.approx(6000)
 
 
 def test_times_are_those_of_one_step(load):
@@ -114,130 +236,266 @@ def test_times_are_those_of_one_step(load):
       self.answers.append(answer)
 
   ran = []
-  make = lambda workload, options: harness.Program(
-    lambda: ran.append(workload), 0.0, "cpu", "", steps=16
+  make = lambda: harness.Program(
+    lambda: ran.append(1), 0.0, "cpu", "", steps=16, peak=lambda: 7
   )
   connection = Connection()
-  harness._serve(connection, make, "W", None)
+  harness._serve(connection, make)
   program, *times = connection.answers
   assert (program.steps, program.run) == (16, None)
   assert len(ran) == 3  # one of them to warm up
+  assert len(times) == 2 and times[0][2] == 7
   worker = object.__new__(harness.Worker)
   worker.program, worker._connection = program, Connection()
-  worker._receive = lambda: (32.0, 64.0)
-  assert len(times) == 2
+  worker._receive = lambda: (32.0, 64.0, 7)
   assert worker.run() == (2.0, 4.0)
+  assert worker.peak == 7
 
 
-# One of the scores; all others take long to compile.
-@pytest.mark.whole
+def test_the_peak_is_what_was_in_use_since(load):
+  peak = load("harness").peak_memory()
+  before = peak()
+  if before is None:
+    pytest.skip("only Linux says what a process has resident")
+  block = np.ones(2**24)  # 128 MiB
+  assert peak() - before > 0.9 * block.nbytes
+
+
+def test_the_share_of_the_roofline(load):
+  harness = load("harness")
+  rates = harness.Rates(flops=100.0, bytes=10.0)
+  # 2 s of products, then 3 s of traffic.
+  parts = [(200.0, 1.0), (1.0, 30.0)]
+  assert harness.roofline(10.0, parts, rates) == pytest.approx(0.5)
+
+
+def test_rates_are_of_products_and_copies(load, monkeypatch):
+  """A clock that a look at moves on by a second."""
+  monkeypatch.setattr("time.perf_counter", itertools.count().__next__)
+  rates = load("harness")._rates(side=8, length=100, repeats=2)
+  # Multiplications and additions; what is read and what is written.
+  assert rates == (2 * 8**3, 2 * 4 * 100)
+
+
+# The command.
+
+
 @pytest.mark.parametrize(
-  "workload",
-  ["G6"]
-  + [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ("G1", "G2", "G3", "G4", "G5", "G7")
-  ],
-)
-def test_small_gans_run(load, workload):
-  gan, harness = load("gan"), load("harness")
-  options = harness.Options(small=True, tf32=False, bfloat16=False)
-  makes = [gan.make_jaxad]
-  if importlib.util.find_spec("torch") is not None:
-    makes.append(gan.make_pytorch)
-  for make in makes:
-    program = make(workload, options)
-    assert program.items == (2 if workload in ("G3", "G4", "G7") else 4)
-    program.run()
-
-
-@pytest.mark.whole
-def test_small_alad_runs(load):
-  alad, harness = load("alad"), load("harness")
-  options = harness.Options(small=True, tf32=False, bfloat16=False)
-  makes = [alad.make_jaxad]
-  if importlib.util.find_spec("torch") is not None:
-    makes.append(alad.make_pytorch)
-  for make in makes:
-    program = make("L1", options)
-    assert (program.items, program.steps) == (4, 1)
-    program.run()
-
-
-@pytest.mark.whole
-def test_small_searches_run(load):
-  anogan, harness = load("anogan"), load("harness")
-  options = harness.Options(small=True, tf32=False, bfloat16=False)
-  makes = [anogan.make_jaxad, anogan.make_one_by_one]
-  if importlib.util.find_spec("torch") is not None:
-    makes.append(anogan.make_pytorch)
-  for make in makes:
-    program = make("A1", options)
-    assert (program.items, program.steps) == (4, 2)
-    program.run()
-
-
-@pytest.mark.whole
-@pytest.mark.parametrize(("workload", "items"), [("F1", 8), ("F2", 4)])
-def test_small_fanogan_runs(load, workload, items):
-  fanogan, harness = load("fanogan"), load("harness")
-  options = harness.Options(small=True, tf32=False, bfloat16=False)
-  makes = [fanogan.make_jaxad]
-  if importlib.util.find_spec("torch") is not None:
-    makes.append(fanogan.make_pytorch)
-  for make in makes:
-    program = make(workload, options)
-    assert program.items == items
-    program.run()
-
-
-# One of the scores, as above. D1's losses are compared below.
-@pytest.mark.whole
-@pytest.mark.parametrize(
-  "workload",
-  ["D4"]
-  + [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ("D1", "D2", "D3", "D5")
-  ],
-)
-def test_small_dra_runs(load, workload):
-  dra, harness = load("dra"), load("harness")
-  options = harness.Options(small=True, tf32=False, bfloat16=workload == "D3")
-  makes = [dra.make_jaxad]
-  if importlib.util.find_spec("torch") is not None:
-    makes.append(dra.make_pytorch)
-  for make in makes:
-    program = make(workload, options)
-    assert program.items == 6
-    program.run()
-
-
-def test_dra_workloads_have_the_official_sizes(load):
-  dra, harness = load("dra"), load("harness")
-  options = harness.Options(small=False, tf32=False, bfloat16=False)
-  for workload, method, batch, kinds in (
-    ("D1", "dra", 48, [16, 16, 16]),
-    ("D2", "dra", 12, [4, 4, 4]),
-    ("D4", "devnet", 48, [24, 24]),
-  ):
-    chosen, sizes = dra.setting(workload, options)
-    assert (chosen, sizes.batch, sizes.side) == (method, batch, 448)
-    arrays = dra.make_batch(chosen, sizes._replace(side=2))
-    assert np.bincount(arrays["label"]).tolist() == kinds
-    assert ("reference" in arrays) == (method == "dra")
-
-
-def test_bad_arguments_are_refused_before_measuring(tmp_path):
-  for argument in (
-    "--workloads=W9",
+  "argument",
+  [
+    "--workloads=differnet/nothing",
+    "--methods=nothing",
     "--repeats=0",
-    f"--json={tmp_path / 'missing' / 'rows.json'}",
-  ):
-    result = run_benchmark(argument)
-    assert result.returncode == 2
-    assert argument[: argument.index("=")] in result.stderr
+    "--json=/nowhere/rows.json",
+    "--baseline=keras",
+  ],
+)
+def test_bad_arguments_are_refused_before_measuring(load, argument, capsys):
+  with pytest.raises(SystemExit) as refused:
+    load("run").parse([argument])
+  assert refused.value.code == 2
+  assert argument[: argument.index("=")] in capsys.readouterr().err
 
+
+def test_commands_in_the_text_of_pages_parse(load):
+  """Those in blocks are tested with the pages."""
+  found = []
+  for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    # A command may go on in the next line.
+    text = " ".join(page.read_text().split())
+    found += re.findall(r"`python -m benchmarks\.run( -[^`]*)`", text)
+  assert len(found) >= 5
+  for arguments in found:
+    if "--help" not in arguments:
+      load("run").parse(shlex.split(arguments))
+
+
+def test_what_is_asked_for_is_run_in_its_order(load):
+  run = load("run")
+  names = lambda *args: [w.name for w in run.chosen(run.parse(list(args)))]
+  assert names("--methods=vae,rx") == [
+    *("vae/train", "vae/score"),
+    *("rx/train", "rx/score"),
+  ]
+  assert names("-w", "dra/quick") == ["dra/quick"]
+  assert "dra/quick" not in names()
+
+
+def test_baselines_are_asked_for(load):
+  run, harness = load("run"), load("harness")
+  for baseline, expected in {
+    "none": ["jaxad"],
+    "pytorch": ["jaxad", "pytorch"],
+    "compiled": ["jaxad", "pytorch", "pytorch_compiled"],
+  }.items():
+    args = run.parse([f"--baseline={baseline}"])
+    of = lambda name, args=args: list(
+      run.implementations(WORKLOADS[name], args, harness.Options())
+    )
+    assert of("ganomaly/train") == expected
+    assert of("vae/train") == ["jaxad"]
+
+
+def measured(ms, **changes):
+  row = dict(device="cpu", device_name="x", median_ms=ms, cpu_ms=ms)
+  row |= dict(compile_s=1.0, items_per_s=1.0, peak_mb=1.0)
+  return row | dict(gflop=None, gbyte=None) | changes
+
+
+def test_rows_have_ratios_and_the_share_of_the_roofline(load, monkeypatch):
+  run = load("run")
+  found = {
+    "jaxad": measured(10.0, gflop=1.0, gbyte=0.1),
+    "pytorch": measured(20.0),
+    "pytorch_compiled": {"error": "Traceback\nValueError: no"},
+  }
+  monkeypatch.setattr(run.harness, "measure", lambda *args: found)
+  rates = {"flops": 200e9, "bytes": 1e12}
+  args = run.parse(["--baseline=compiled"])
+  rows = run.rows_of(WORKLOADS["ganomaly/train"], args, None, rates)
+  ours, theirs, failed = rows
+  assert ours["ratio_to_pytorch"] == 2.0 and theirs["ratio_to_pytorch"] == 1.0
+  assert ours["ratio_to_pytorch_compiled"] is None
+  assert ours["roofline"] == pytest.approx(0.5)  # 5 of 10 ms
+  assert theirs["roofline"] is None  # whose operations nobody counted
+  assert "median_ms" not in failed and "ValueError" in failed["error"]
+  # What a step needs is known of both.
+  rows = run.rows_of(WORKLOADS["differnet/flow"], args, None, rates)
+  assert rows[0]["roofline"] == pytest.approx(2 * rows[1]["roofline"])
+
+
+def test_files_have_what_was_measured_so_far(load, tmp_path, capsys):
+  table = load("table")
+  files = tmp_path / "rows.json", tmp_path / "rows.md"
+  report = table.Report(*files, {"machine": "x", "rates": None})
+  row = {"workload": "a", "implementation": "jaxad", **measured(2.0)}
+  row = {k: v for k, v in row.items() if not k.startswith("device")}
+  report.add("a", "the first", [row])
+  first = json.loads(files[0].read_text())
+  assert first["rows"] == [row] and first["workloads"] == {"a": "the first"}
+  assert not report.failed
+  error = {"workload": "b", "implementation": "jaxad", "error": "T\nE: why"}
+  report.add("b", "the second", [error])
+  then = json.loads(files[0].read_text())
+  assert then["rows"] == [row] and then["errors"][0]["error"] == "E: why"
+  assert report.failed
+  assert "| a | jaxad | 2.00 |" in files[1].read_text()
+  assert "- b, jaxad: E: why" in files[1].read_text()
+  assert {path.name for path in tmp_path.iterdir()} == {"rows.json", "rows.md"}
+
+
+@pytest.mark.whole
+def test_a_small_run_writes_rows_without_tensorflow(
+  tmp_path, without_tensorflow
+):
+  files = tmp_path / "rows.json", tmp_path / "rows.md"
+  result = run_python(
+    *("-m", "benchmarks.run", "--small", "--repeats=2", "--platform=cpu"),
+    "--workloads=differnet/flow,ganomaly/score",
+    *(f"--json={files[0]}", f"--markdown={files[1]}"),
+    before=[without_tensorflow],
+  )
+  assert result.returncode == 0, result.stderr
+  assert "compare with no others" in result.stdout
+  found = json.loads(files[0].read_text())
+  assert "CPU threads" in found["machine"]
+  assert found["command"].startswith("python -m benchmarks.run --small")
+  sides = ["jaxad", "pytorch"] if WITH_TORCH else ["jaxad"]
+  expected = [
+    (f"{name}-small", side)
+    for name in ("differnet/flow", "ganomaly/score")
+    for side in sides
+  ]
+  rows = found["rows"]
+  assert [(r["workload"], r["implementation"]) for r in rows] == expected
+  for row in rows:
+    assert row["median_ms"] > 0
+    assert row["items_per_s"] * row["median_ms"] == pytest.approx(4000)
+    if row["implementation"] == "jaxad":
+      assert min(row["gflop"], row["gbyte"], row["compile_s"]) > 0
+      assert (row["ratio_to_pytorch"] is not None) == WITH_TORCH
+
+
+@pytest.mark.whole
+def test_the_script_for_devices_runs(tmp_path, without_tensorflow):
+  """Its checks; figures are of the command that is tested above."""
+  result = subprocess.run(
+    ["bash", "benchmarks/device.sh", "--small", "--platform", "cpu", tmp_path],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    env=os.environ
+    | {"PYTHON": sys.executable, "PYTHONPATH": str(without_tensorflow)}
+    | {"ONLY": "checks"},
+  )
+  assert result.returncode == 0, result.stdout + result.stderr
+  assert "ok: matrix product" in result.stdout
+  assert "FAILED" not in result.stdout
+  assert "== done" in (tmp_path / "log.txt").read_text()
+
+
+def test_the_script_for_devices_asks_for_what_there_is(load):
+  script = (ROOT / "benchmarks" / "device.sh").read_text()
+  script = script.replace("\\\n", " ")
+  parts = re.findall(r"^figures (\w+) \d+ (.+)$", script, re.M)
+  assert [name for name, _ in parts][0] == "large"
+  for _, arguments in parts:
+    assert load("run").parse(shlex.split(arguments)).workloads
+
+
+def test_differences_are_found(load):
+  difference = load("check_device").difference
+  a = np.array([1.0, -4.0])
+  assert difference(a + [0.0, 0.04], a) == pytest.approx(0.01)
+  assert difference(np.array([1.0, np.nan]), a) == float("inf")
+
+
+# Each at its small size.
+
+# One of each kind; all others take long to compile.
+QUICK = ("skip_ganomaly/score", "devnet/train", "rx/train", "rx/score")
+QUICK += ("anogan/score", "hadgan/score", "alad/score", "fanogan/score")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in WORKLOADS
+  ],
+)
+def test_small_workloads_run(load, name):
+  workload, options = WORKLOADS[name], load("harness").Options(small=True)
+  program = load("jax_side").make(name, options)
+  program.run()
+  if workload.method == "fanogan" and workload.part == "train":
+    items = 8  # four for each of two moves of the critic
+  elif workload.floats and workload.kind == "score":
+    items = 64  # pixels
+  else:
+    items = workload.small.batch
+  if workload.kind == "search" and workload.part != "search":
+    items = None  # of which a step finishes none
+  assert program.items == items
+  if name in RENDERED and WITH_TORCH:
+    theirs = load("torch_side").make(name, options)
+    theirs.run()
+    assert (theirs.items, theirs.steps) == (items, program.steps)
+
+
+@pytest.mark.whole
+def test_a_trunk_may_be_in_bfloat16(load):
+  jax_side, workload = load("jax_side"), WORKLOADS["devnet/score"]
+  options = load("harness").Options(small=True, bfloat16=True)
+  jax_side.make(workload.name, options).run()
+  if WITH_TORCH:
+    load("torch_side").make(workload.name, options).run()
+  with pytest.raises(ValueError, match="ganomaly: --bfloat16"):
+    jax_side.make("ganomaly/score", options)
+
+
+# The training loop.
 
 LOOPS = ["differnet"] + [
   pytest.param(name, marks=pytest.mark.slow) for name in ("ganomaly", "dra")
@@ -251,13 +509,15 @@ def test_small_loop_writes_a_row_without_tensorflow(tmp_path, workload):
   file = tmp_path / "rows.json"
   result = run_python(
     "-c",
-    "import sys, loop; loop.main(); assert 'tensorflow' not in sys.modules",
+    "import sys; from benchmarks import loop; loop.main(); "
+    "assert 'tensorflow' not in sys.modules",
     *("--small", f"--workloads={workload}", "--rounds=2", "--devices=2"),
     f"--json={file}",
   )
   assert result.returncode == 0, result.stderr
   assert "compare with no others" in result.stdout
-  row, *data = json.loads(file.read_text())["rows"]
+  found = json.loads(file.read_text())
+  (row,), data = found["loop"], found["data"]
   assert [d["pixels"] for d in data] == [224, 448]
   assert all(d["decoded_per_s"] > 0 and d["read_per_s"] > 0 for d in data)
   assert (row["workload"], row["devices"]) == (f"{workload}-small", 2)
@@ -525,7 +785,8 @@ def test_ocgan_is_the_official_one(official_gan, mine):
   masks = ["mine", "D_eps", "SD_eps", "G_rec", "G_eps2"]
   if not mine:
     uniform, masks = ["mu", "real_latent", "eps"], masks[1:]
-  model._uniform = lambda like: draws[uniform.pop(0)]
+  # What the original draws and does not use was not recorded.
+  model._uniform = lambda like: draws.get(uniform.pop(0), like)
 
   class Dropout(torch.nn.Module):
     def forward(self, x):
@@ -574,9 +835,11 @@ def test_dra_is_the_official_one(load, double, method):
     np.testing.assert_allclose(loss, recording[losses][k], rtol=1e-6)
   assert next(priors, None) is None
   expected = recorded("after3/")
-  for name, value in model.state_dict().items():
+  found = model.state_dict()
+  assert {name for name in found if "num_batches" not in name} == set(expected)
+  for name, value in expected.items():
     np.testing.assert_allclose(
-      value, expected[name], rtol=1e-5, atol=2e-7, err_msg=name
+      found[name], value, rtol=1e-5, atol=2e-7, err_msg=name
     )
   scores = model.score(*references(0), recording["input/test_images"])
   np.testing.assert_allclose(scores, recording["score/total"], rtol=1e-6)
@@ -585,13 +848,18 @@ def test_dra_is_the_official_one(load, double, method):
 def test_both_sides_of_dra_have_the_same_losses(load):
   """On the batch of the benchmark: no augmentation, the same images."""
   torch = pytest.importorskip("torch")
-  dra, harness = load("dra"), load("harness")
-  options = harness.Options(small=True, tf32=False, bfloat16=False)
-  batch = dra.make_batch(*dra.setting("D1", options))
-  detector = dra.make_detector("D1", options)
+  jax_side, torch_side = load("jax_side"), load("torch_side")
+  workload = WORKLOADS["dra/train"]
+  size = workload.small
+  detector = jax_side.make_detector(workload, size)
+  label = torch_side.labels("dra", size.batch, "cpu")
+  images = jax_side.make_array(workload, size)
+  references = jax_side.make_array(workload, size, 2)
+  batch = {"x": images, "reference": references, "label": label.numpy()}
+  batch = jax.tree.map(jnp.asarray, batch)
   state = detector.init(jax.random.key(0), batch)
 
-  model = dra.make_model("D1", options)
+  model = load("pytorch_dra").Dra(width=8, blocks=1)
   model.prior = lambda like: (0.0, 1.0)
   parts = {
     r"heads\.fc": "heads.holistic.fc",
@@ -614,14 +882,15 @@ def test_both_sides_of_dra_have_the_same_losses(load):
   expected = jax.jit(
     lambda *args: [phase.step(*args)[1][name] for name in HEADS]
   )(state, batch, draws)
-  losses = model.train_step(*dra.make_inputs(batch, "cpu"))
+  inputs = (torch_side.normalised(v, "cpu") for v in (references, images))
+  losses = model.train_step(*inputs, label)
   np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 # f-AnoGAN, whose recording is of grey images of 64 pixels.
 
 
-def fill_fanogan(network, name, recording):
+def fill_fanogan(network, name, recording, when="param"):
   """PyTorch's parameters from "name.Res1.Conv1.Filters" and the like."""
   import torch
 
@@ -633,7 +902,7 @@ def fill_fanogan(network, name, recording):
   leaves |= {"running_mean": ("moving_mean",)}
   leaves |= {"running_var": ("moving_variance",)}
   found = {}
-  for key, value in group(recording, f"param/{name}/").items():
+  for key, value in group(recording, f"{when}/{name}/").items():
     layer, _, leaf = key.rpartition("/")
     key = leaf if "." in leaf else f"{layer}.{leaf}"
     found[key.removeprefix(f"{name}.")] = value
@@ -665,3 +934,15 @@ def test_fanogan_has_the_official_losses(load, double):
   loss = model.critic_loss(x, fake.detach(), draws["alpha"][:, :, None, None])
   expected = recording["loss/loop0/critic0/disc_cost"]
   np.testing.assert_allclose(loss.detach(), expected, rtol=1e-5)
+
+
+def test_fanogan_has_the_official_scores(load, double):
+  official, recording = load("pytorch_fanogan"), load_recording("fanogan")
+  model = official.Fanogan(1, 2, 6, 2)
+  names = {"Generator": "loop", "Discriminator": "loop", "Encoder": "enc"}
+  for network, (name, phase) in zip(model.networks, names.items(), strict=True):
+    fill_fanogan(network, name, recording, f"after_{phase}3")
+  model.freeze()
+  scores = model.score(2 * recording["input/score/x_uint8"] / 255 - 1)
+  expected = recording["score/anomaly_score"]
+  np.testing.assert_allclose(scores, expected, rtol=1e-5)

@@ -183,6 +183,9 @@ def test_every_command_parses(page, parse, tmp_path, monkeypatch):
     for program, *words in commands(block):
       if program == "jaxad":
         parse(words[0], words[1:])
+      elif words[0] == "-m" and words[1].startswith("benchmarks."):
+        monkeypatch.syspath_prepend(str(ROOT))
+        importlib.import_module(words[1]).parse(words[2:])
       elif words[0].endswith(".py"):
         assert (ROOT / words[0]).is_file(), words
 

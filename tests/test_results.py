@@ -393,6 +393,29 @@ def test_a_benchmark_that_is_none_is_named(tmp_path):
     results_page.benchmarks(tmp_path)
 
 
+def test_training_and_scores_share_a_line(tmp_path):
+  def pair(name, ms, compile_s=0.0):
+    common = {"workload": name, "compile_s": compile_s}
+    ratio = {"ratio_to_pytorch": 3.0}
+    return [
+      {**common, **ratio, "implementation": "jaxad", "median_ms": ms},
+      {**common, "implementation": "pytorch", "median_ms": 3 * ms},
+    ]
+
+  alone = {"workload": "vae/train", "implementation": "jaxad"}
+  rows = [*pair("a/train", 100.0, 4.0), *pair("a/score", 2.0)]
+  rows += [*pair("a/other", 50.0, 1.0), alone]
+  titles = {"a/train": "a step", "a/score": "scores", "a/other": "another"}
+  file = {"machine": "m", "commit": "0123456789", "rows": rows}
+  (tmp_path / "x.json").write_text(json.dumps(file | {"workloads": titles}))
+  conditions, table = results_page.benchmarks(tmp_path)
+  assert conditions == ["m"]
+  assert table.splitlines()[2:] == [
+    "| `a` | a step | 100 | 300 | 3.00 | 4.0 | 2.0 | 6.0 | 3.00 | 0123456 |",
+    "| `a` | another | 50 | 150 | 3.00 | 1.0 | - | - | - | 0123456 |",
+  ]
+
+
 # What lies in results/.
 
 

@@ -275,34 +275,52 @@ def _means(rows, columns):
 
 
 def benchmarks(folder: pathlib.Path) -> tuple[list[str], str]:
-  """(the conditions, the table) of the files of `benchmarks/*.py --json`."""
-  machines, rows = set(), []
+  """(the conditions, the table) of the files of `benchmarks.run --json`.
+
+  The table has what was timed beside PyTorch; a method's training and scores
+  share a line.
+  """
+  machines, lines = set(), {}
   for path in sorted(folder.glob("*.json")):
     try:
       file = json.loads(path.read_text(encoding="utf-8"))
-      workloads = collections.defaultdict(dict)
-      for row in file["rows"]:
-        workloads[row["workload"]][row["implementation"]] = row
-      rows += [_speed(n, file, found) for n, found in workloads.items()]
       machines.add(file["machine"])
+      timed = collections.defaultdict(dict)
+      for row in file["rows"]:
+        timed[row["workload"]][row["implementation"]] = row
+      for workload, rows in timed.items():
+        method, _, part = workload.partition("/")
+        if "pytorch" in rows and "jaxad" in rows:
+          key = method, "" if part in ("train", "score") else part
+          line = lines.setdefault(key, {"commit": file["commit"][:7]})
+          line[part] = rows, file["workloads"][workload]
     except (ValueError, LookupError, TypeError) as error:
       raise InputError(
-        f"results/benchmarks/{path.name}: not as python benchmarks/NAME.py "
+        f"results/benchmarks/{path.name}: not as python -m benchmarks.run "
         f"--json makes it ({type(error).__name__}: {error})."
       ) from error
-  head = ["workload", "jaxad", "PyTorch", "ratio", "compiling, s", "commit"]
-  return sorted(machines), markdown(head, rows)
+  # Lines of two parts first, in each method.
+  table = [_speed(*key, line) for key, line in sorted(lines.items())]
+  head = ["method", "training step", "ms", "PyTorch", "ratio", "compiling, s"]
+  head += ["scores: ms", "PyTorch", "ratio", "commit"]
+  return sorted(machines), markdown(head, table)
 
 
-def _speed(name, file, rows):
-  """A row of the table, from those of the implementations."""
-  ours, theirs = rows["jaxad"], rows.get("pytorch")
-  ratio = ours["ratio_to_pytorch"]
-  return [
-    f"{name} {file['workloads'][name]}",
-    f"{ours['median_ms']:.0f}",
-    "-" if theirs is None else f"{theirs['median_ms']:.0f}",
-    "-" if ratio is None else f"{ratio:.2f}",
-    f"{ours['compile_s']:.1f}",
-    file["commit"][:7],
-  ]
+def _speed(method, part, line):
+  """A line of the table: a part, or training and scores."""
+  trained, scored = line.get(part or "train"), line.get("score")
+  cells = [f"`{method}`", trained[1] if trained else "-"]
+  for found, compiling in ((trained, True), (scored, False)):
+    if found is None:
+      cells += ["-"] * (4 if compiling else 3)
+      continue
+    ours, theirs = found[0]["jaxad"], found[0]["pytorch"]
+    cells += [_milliseconds(row["median_ms"]) for row in (ours, theirs)]
+    cells.append(f"{ours['ratio_to_pytorch']:.2f}")
+    if compiling:
+      cells.append(f"{ours['compile_s']:.1f}")
+  return [*cells, line["commit"]]
+
+
+def _milliseconds(value):
+  return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
