@@ -152,6 +152,17 @@ def arguments_of(method, workdir, *more, **changes):
   ]
 
 
+def flow_on(table, workdir):
+  """Arguments of a run that takes steps, and soon."""
+  fields = {"data.root": table, "train.steps": 8, "train.batch_size": 8}
+  fields |= {"detector.hidden": 8, "detector.n_blocks": 2}
+  return [
+    f"--config={ROOT / 'configs' / 'differnet'}.py:table",
+    f"--workdir={workdir}",
+    *(f"--config.{k}={v}" for k, v in fields.items()),
+  ]
+
+
 def start(count, script, arguments, devices=1, slurm=False):
   """Processes that run a script; `arguments` may be a function of the index."""
   with socket.socket() as one:
@@ -430,31 +441,31 @@ class Failing(callbacks.Saving):
     if me == {index} and step == 3:
       {what}
 callbacks.Saving = Failing
-hosts.HEARTBEAT = 10
 """
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("index", [0, 1])
-def test_an_error_of_one_ends_all(tmp_path, index):
+def test_an_error_of_one_ends_all(table, tmp_path, index):
   patch = FAILED.format(
     index=index, what="raise errors.InputError('here is the reason')"
   )
-  arguments = arguments_of("ocgan", tmp_path / "run")
+  arguments = flow_on(table, tmp_path / "run")
   for code, _, err in ended(start(2, COMMAND.format(patch=patch), arguments)):
     assert code == USAGE_ERROR
     assert err.count("error: ") == 1 and "here is the reason" in err
 
 
 @pytest.mark.whole
-def test_the_end_of_one_ends_all(tmp_path):
-  patch = FAILED.format(index=1, what="os.kill(me_too, signal.SIGKILL)")
-  patch = "me_too = os.getpid()" + patch
-  arguments = arguments_of("ocgan", tmp_path / "run")
+def test_the_end_of_one_ends_all(table, tmp_path):
+  what = "os.kill(os.getpid(), signal.SIGKILL)"
+  patch = FAILED.format(index=1, what=what)
+  arguments = flow_on(table, tmp_path / "run")
   (code, _, err), killed = ended(
     start(2, COMMAND.format(patch=patch), arguments)
   )
-  assert killed[0] == -signal.SIGKILL and code == USAGE_ERROR
+  assert killed[0] == -signal.SIGKILL
+  assert code == USAGE_ERROR, err
   assert "another process of this run has ended" in err
 
 
