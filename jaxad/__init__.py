@@ -49,6 +49,7 @@ _NAMES = dict.fromkeys(("METHODS", *_METHODS), "jaxad.methods") | {
   "Criterion": "jaxad.losses",
   "Detector": "jaxad.detector",
   "InputError": "jaxad.errors",
+  "Layout": "jaxad.distributed",
   "Official": "jaxad.detector",
   "Phase": "jaxad.detector",
   "Plan": "jaxad.plan",

@@ -8,6 +8,7 @@ from jaxad.detector import Scores as Scores
 from jaxad.detector import Search as Search
 from jaxad.detector import State as State
 from jaxad.detector import Stream as Stream
+from jaxad.distributed import Layout as Layout
 from jaxad.errors import InputError as InputError
 from jaxad.layers.augmentation import Augmentation as Augmentation
 from jaxad.loop import Callback as Callback

@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """The cache folder: what can be made again from what lies elsewhere.
 
+    compiled/    compiled programs, see `jaxad.runtime`
     datasets/    prepared copies of published sets
     decoded/     images as a detector sees them, of sets too large for memory
     downloads/   published files
@@ -15,7 +16,7 @@ import shutil
 
 from jaxad.errors import InputError
 
-PARTS = ("datasets", "decoded", "downloads", "weights")
+PARTS = ("compiled", "datasets", "decoded", "downloads", "weights")
 
 
 def cache_dir() -> pathlib.Path:

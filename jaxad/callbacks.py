@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from jaxad import hosts
 from jaxad.checkpoints import Checkpoints
 from jaxad.detector import Plan, State
 from jaxad.errors import InputError
@@ -43,7 +44,8 @@ class Log(Callback):
     self._since = time.perf_counter(), moment.step
     self._values: dict[str, list] = {}
     self._line = moment.step // self._every
-    _drop_lines_after(self._path, moment.step)
+    if hosts.first():
+      _drop_lines_after(self._path, moment.step)
     if self._events is not None:
       self._events.start(moment.step)
 
@@ -75,6 +77,8 @@ class Log(Callback):
 
   def write(self, line: dict) -> None:
     """Appends a line of figures."""
+    if not hosts.first():
+      return
     with self._path.open("a") as file:
       file.write(json.dumps(line) + "\n")
     if self._events is not None:
@@ -82,7 +86,7 @@ class Log(Callback):
 
   def lines(self) -> list[dict]:
     """All lines of the file."""
-    return lines_of(self._path)
+    return hosts.of_first(lambda: lines_of(self._path))
 
 
 def lines_of(path: pathlib.Path) -> list[dict]:
@@ -153,8 +157,8 @@ class ProgressBar(Callback):
 class Saving(Callback):
   """Checkpoints every so many steps, after each phase, and at an interrupt.
 
-  A first Ctrl-C or SIGTERM saves and raises `Interrupted`; a second Ctrl-C
-  stops at once.
+  A first Ctrl-C or SIGTERM saves and raises `Interrupted`, in all processes of
+  a run after the same step; a second Ctrl-C stops at once.
 
   Args:
     checkpoints: where they go.
@@ -176,7 +180,7 @@ class Saving(Callback):
 
   def start(self, moment: Moment) -> None:
     self._last = moment.step // self._every
-    self._seen = False
+    self._seen, self._stop = False, hosts.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
       try:
         self._handlers[number] = signal.signal(number, self._note)
@@ -190,22 +194,24 @@ class Saving(Callback):
     print("\nstopping: writing a checkpoint ...", file=sys.stderr, flush=True)
 
   def after(self, moment: Moment) -> None:
+    stop = self._stop.late(self._seen)
     if moment.step in moment.plan.ends:
       return  # the phase's fit is still to come
     due = moment.step // self._every
-    if self._seen or due > self._last:
+    if stop or due > self._last:
       self._last = due
       self._save(moment)
-    if self._seen:
+    if stop:
       raise Interrupted(moment.step)
 
   def end_phase(self, moment: Moment) -> None:
     later = moment.plan.ends[int(moment.state.phase) :]
     # A checkpoint is named by its step: of several fits the last one saves,
     # and what an interrupt saves before that is not saved again.
-    if self._seen or (moment.step and moment.step not in later):
+    due = moment.step and moment.step not in later
+    if self._stop.now(self._seen) or due:
       self._save(moment)
-    if self._seen:
+    if self._stop.now(self._seen):
       raise Interrupted(moment.step)
 
   def _save(self, moment):

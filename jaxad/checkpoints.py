@@ -1,5 +1,11 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""Checkpoints of a run: the state and where in the data it stands (orbax)."""
+"""Checkpoints of a run: the state and where in the data it stands (orbax).
+
+They are made of plain arrays, which know of no device, so a run goes on with
+any number of devices and processes. Of several processes the first one alone
+reads and writes them: orbax would have each write a part, into a folder that
+all can see.
+"""
 
 import contextlib
 import errno
@@ -12,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxad import distributed, hosts
 from jaxad.detector import State
 from jaxad.errors import InputError
 
@@ -33,16 +40,23 @@ class Checkpoints:
   @property
   def _manager(self):
     if self._open_manager is None:
+      self._folder.mkdir(parents=True, exist_ok=True)
       options = ocp.CheckpointManagerOptions(
         max_to_keep=self._keep,
         cleanup_tmp_directories=True,  # what a killed run left half-written
+        create=False,  # which is for all processes
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+          primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+        ),
       )
       self._open_manager = ocp.CheckpointManager(self._folder, options=options)
     return self._open_manager
 
   def latest_step(self) -> int | None:
     """Step of the newest whole checkpoint, None where there is none."""
-    return self._manager.latest_step() if self._folder.is_dir() else None
+    return hosts.of_first(
+      lambda: self._manager.latest_step() if self._folder.is_dir() else None
+    )
 
   def save(self, state: State, position: dict) -> None:
     """Writes the state and returns when it is on disk.
@@ -58,24 +72,25 @@ class Checkpoints:
       InputError: the disk is full or the folder cannot be written.
     """
     step = int(state.step)
-    if step == self.latest_step():
+    if step == self.latest_step() or not hosts.first():
       return
+    arrays = _plain(state)
     with _disk_errors(self._folder):
-      self._check_space(state)
+      self._check_space(arrays)
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state),
+          state=ocp.args.StandardSave(arrays),
           position=ocp.args.JsonSave(
-            {"position": position, "checksum": checksum(state)}
+            {"position": position, "checksum": checksum(arrays)}
           ),
         ),
       )
       self._manager.wait_until_finished()
 
-  def _check_space(self, state):
+  def _check_space(self, arrays):
     """Asks first: a write that fails half-way is told of at great length."""
-    needed = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(state))
+    needed = sum(v.nbytes for v in jax.tree.leaves(arrays))
     self._folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(self._folder).free < 1.1 * needed:
       raise OSError(errno.ENOSPC, "No space left", str(self._folder))
@@ -95,6 +110,15 @@ class Checkpoints:
     Raises:
       InputError: all are damaged, or of a state of another structure.
     """
+    plain, position = _plain(like), None
+    if hosts.first():
+      plain, position = self._restored(plain, step)
+    leaves, structure = jax.tree.flatten(plain)
+    leaves = hosts.arrays_of_first(lambda: leaves)
+    position = hosts.of_first(lambda: position)
+    return _as(jax.tree.unflatten(structure, leaves), like), position
+
+  def _restored(self, like, step):
     if step is not None:
       return self._read(like, step)
     steps = sorted(self._manager.all_steps(), reverse=True)
@@ -114,14 +138,16 @@ class Checkpoints:
     ) from failure
 
   def _read(self, like, step):
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(
-      state=ocp.args.StandardRestore(abstract),
+      state=ocp.args.StandardRestore(like),
       position=ocp.args.JsonRestore(),
     )
     try:
       restored = self._manager.restore(step, args=args)
       state, saved = restored.state, restored.position
+      told = lambda tree: jax.tree.map(lambda v: (v.shape, v.dtype), tree)
+      if told(state) != told(like):
+        raise ValueError("arrays of another shape")
       if "checksum" not in saved:  # of an older jaxad
         return state, saved
       # Most of what lies on the disk has no checksum of its own.
@@ -153,12 +179,37 @@ class Checkpoints:
       self._open_manager = None
 
 
-def checksum(state: State) -> int:
+def _plain(state):
+  """A state of arrays on the host, with the data of keys in their place."""
+  data = lambda v: jax.random.key_data(v) if _is_key(v) else v
+  return jax.tree.map(np.asarray, jax.device_get(jax.tree.map(data, state)))
+
+
+def _as(plain, like):
+  """The inverse of `_plain`, on the devices of another state."""
+
+  def typed(array, leaf):
+    if not _is_key(leaf):
+      return array
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+
+  state = jax.tree.map(typed, plain, like)
+  if jax.process_count() > 1:
+    whole = distributed.replicated(distributed.data_mesh())
+    return distributed.placed(state, whole)
+  return jax.tree.map(
+    lambda v, leaf: jax.device_put(v, leaf.sharding), state, like
+  )
+
+
+def _is_key(leaf):
+  return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def checksum(arrays: State) -> int:
   """CRC-32 of all entries of a state, bit by bit."""
   found = 0
-  for leaf in jax.tree.leaves(state):
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      leaf = jax.random.key_data(leaf)
+  for leaf in jax.tree.leaves(arrays):
     found = zlib.crc32(np.ascontiguousarray(leaf), found)
   return found
 

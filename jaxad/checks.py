@@ -21,6 +21,7 @@ from jaxad.detector import Detector, Plan, State
 from jaxad.errors import InputError, under
 from jaxad.evaluation.thresholds import threshold
 from jaxad.methods import ROWS, SCENES
+from jaxad.mixed_precision import mixed_precision
 from jaxad.networks.trunk import TRUNKS, weights_digest
 from jaxad.provenance import device
 from jaxad.splits import Splits
@@ -36,6 +37,9 @@ def checked_detector(config) -> Detector:
     InputError: they do not.
   """
   detector = build_detector(config)
+  if config.train.dtype == "bfloat16":
+    with under("config.train"):
+      detector = mixed_precision(detector)
   if config.train.tensorboard:
     with under("config.train"):
       event_files.check_installed()

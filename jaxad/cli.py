@@ -6,8 +6,8 @@
     jaxad predict --run DIR --images PATH
     jaxad fields differnet:folder
 
-A command is a module of its own, or one of the lists at the end of this file,
-which only read what can be set.
+A command is a module of its own, or one of `jaxad.listings`, which only show
+what there is.
 """
 
 import argparse
@@ -18,16 +18,10 @@ import importlib
 import pathlib
 import signal
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import jaxad
-from jaxad import fields
-from jaxad.errors import InputError
-from jaxad.methods import described
-
-WIDTH = 80
-USAGE_ERROR, INTERRUPTED = 2, 130
+from jaxad.errors import INTERRUPTED, USAGE_ERROR, InputError
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.command is None:
       of_all.error("name a command")
     if args.command in _LISTS:
-      print("\n".join(_LISTS[args.command](args.arguments)))
+      from jaxad.listings import LISTS
+
+      print("\n".join(LISTS[args.command](args.arguments)))
       return 0
   except InputError as error:
     return _fail(error)
@@ -89,7 +85,9 @@ def version() -> str:
 def run(argv: list[str] | None = None) -> int:
   """`jaxad run`: trains, evaluates and reports one configuration."""
   try:
-    return _run(argv)
+    from jaxad import hosts
+
+    return hosts.leave(lambda: _run(argv))
   except KeyboardInterrupt:  # while libraries are imported
     print(_stopped(None), file=sys.stderr)
     return INTERRUPTED
@@ -98,26 +96,31 @@ def run(argv: list[str] | None = None) -> int:
 def _run(argv):
   from absl import logging
 
-  from jaxad import callbacks
+  from jaxad import callbacks, hosts, workdir
   from jaxad import run as runs
 
   # Orbax tells at length how long a save took, and why one failed.
   logging.set_verbosity(logging.FATAL)
-  workdir = None
+  folder = None
 
   def command(argv):
-    nonlocal workdir
+    nonlocal folder
     with sigterm_as_interrupt():
-      config, workdir, resume, seeds = parse(argv)
-      if seeds:
-        runs.run_seeds(config, seeds, workdir, resume)
-      else:
-        runs.run(config, workdir, resume)
+      if _arguments_of_run(argv)[0].distributed:
+        hosts.join()
+      with hosts.together(callbacks.Interrupted):
+        config, folder, resume, seeds = parse(argv)
+        workdir.check_same_command(config.to_dict(), resume=resume, seeds=seeds)
+        folder = pathlib.Path(hosts.of_first(lambda: str(folder)))
+        if seeds:
+          runs.run_seeds(config, seeds, folder, resume)
+        else:
+          runs.run(config, folder, resume)
 
   try:
     return guarded(command, argv, RUN_OUT_OF_MEMORY)
   except (callbacks.Interrupted, KeyboardInterrupt):
-    print(_stopped(workdir), file=sys.stderr)
+    print(_stopped(folder), file=sys.stderr)
     return INTERRUPTED
 
 
@@ -143,6 +146,9 @@ def guarded(
   """
   import jax
 
+  from jaxad import runtime
+
+  runtime.prepare()
   try:
     command(argv)
   except InputError as error:
@@ -212,14 +218,15 @@ def sigterm_as_interrupt():
     signal.signal(signal.SIGTERM, before)
 
 
-def parse(argv):
-  """Command line to (config, workdir, resume, seeds or None)."""
+def _arguments_of_run(argv):
+  """(what `jaxad run` takes, the fields)."""
   of_run = parser(
     "run",
     "Train, evaluate and report one configuration.",
     usage="""\
 jaxad run --config NAME[:DATASET[/SUBSET]] [--workdir DIR] [--resume]
-                 [--seeds 0,1,2] [--config.GROUP.FIELD=VALUE ...]""",
+                 [--seeds 0,1,2] [--distributed]
+                 [--config.GROUP.FIELD=VALUE ...]""",
     epilog="""\
 examples:
   jaxad run --config differnet:folder --config.data.root=DIR
@@ -250,7 +257,17 @@ jaxad methods lists the methods, and jaxad fields NAME what can be set.""",
     metavar="0,1,2",
     help="a run for each seed, and the mean of their figures",
   )
-  args, rest = of_run.parse_known_args(argv)
+  of_run.add_argument(
+    "--distributed",
+    action="store_true",
+    help="one of several processes for this run, see docs/many_machines.md",
+  )
+  return of_run.parse_known_args(argv)
+
+
+def parse(argv):
+  """Command line to (config, workdir, resume, seeds or None)."""
+  args, rest = _arguments_of_run(argv)
   from jaxad.seeds import parse_seeds
 
   config = configured(args.config, fields_given(rest))
@@ -306,86 +323,6 @@ def _default_workdir(config):
   return dated_workdir(config.method, config.data.name, config.data.subset)
 
 
-def methods(arguments: list[str]) -> Iterator[str]:
-  """Lines with the name, the title and the paper of every method."""
-  parser("methods", _COMMANDS["methods"].capitalize() + ".").parse_args(
-    arguments
-  )
-  for name in jaxad.METHODS:
-    yield from (name, *map(_indented, described(name)))
-
-
-def list_fields(arguments: list[str]) -> Iterator[str]:
-  """Lines with every field of a configuration and its value, by groups."""
-  of_fields = parser(
-    "fields",
-    "List every field of a run: its value where no option sets another, what it"
-    "\nmeans and what it may be, and its default where that is another value.",
-    epilog="Set one by jaxad run --config NAME --config.GROUP.FIELD=VALUE.",
-  )
-  of_fields.add_argument(
-    "config",
-    metavar="NAME[:DATASET[/SUBSET]]",
-    help="as jaxad run --config takes it",
-  )
-  text = of_fields.parse_args(arguments).config
-  # Reads the signatures of the data sets as well.
-  from jaxad import config, config_files
-
-  found = config_files.load(text)
-  yield from _listed(config.schema(found.method), found, "config")
-
-
-def show_cache(arguments: list[str]) -> Iterator[str]:
-  """Lines with the size of each part of the cache; --clear PART empties it."""
-  from jaxad import cache
-
-  of_cache = parser("cache", _COMMANDS["cache"].capitalize() + ".")
-  of_cache.add_argument(
-    "--clear", choices=(*cache.PARTS, "all"), help="the part to empty"
-  )
-  part = of_cache.parse_args(arguments).clear
-  for one in cache.PARTS if part == "all" else (part,):
-    if one is not None:
-      cache.clear(one)
-  yield str(cache.cache_dir())
-  for part, size in cache.sizes().items():
-    yield f"{size / 1e6:12,.1f} MB  {part}"
-
-
-def _listed(known, values, where):
-  """The fields of a group first, then its groups."""
-  groups = {k: field for k, field in known.items() if isinstance(field, dict)}
-  for name, field in known.items():
-    if name not in groups:
-      yield f"{where}.{name} = {_shown(values[name])}"
-      meaning = field.meaning[:1].upper() + field.meaning[1:]
-      about = fields.expectation(field.kind)
-      if values[name] != field.default:
-        about += f"; by default {_shown(field.default)}"
-      yield _indented(f"{meaning} ({about})")
-  for name, group in groups.items():
-    yield ""
-    yield from _listed(group, values[name], f"{where}.{name}")
-
-
-def _indented(text):
-  return textwrap.fill(
-    " ".join(text.split()),
-    WIDTH,
-    initial_indent="    ",
-    subsequent_indent="    ",
-    break_on_hyphens=False,
-  )
-
-
-def _shown(value):
-  """As it is written on the command line."""
-  if isinstance(value, tuple):
-    return ",".join(map(str, value))
-  return str(value)
-
-
 _COMMANDS = {
   "run": "train, evaluate and report one configuration",
   "sweep": "run a grid of configurations and seeds, and compare them",
@@ -396,4 +333,4 @@ _COMMANDS = {
   "fields": "list what can be set, with its value and meaning",
   "cache": "show how large the cache is, or empty it",
 }
-_LISTS = {"methods": methods, "fields": list_fields, "cache": show_cache}
+_LISTS = ("methods", "fields", "cache")

@@ -48,8 +48,14 @@ class Train(NamedTuple):
     log_every: steps between two lines of the log.
     tensorboard: also write the log for TensorBoard, a package of its own.
     checkpoint_every: steps between two checkpoints; None makes five in a run.
+    model_devices: devices that share the large parameters, each with its part;
+      a divisor of all devices. No number depends on it.
+    split_optimizer: whether all devices share the large arrays of the
+      optimiser, each with its part. No number depends on it.
     matmul_precision: of float32 products: "default" is the fastest that the
       device has, "highest" is float32 itself. On a CPU they are one.
+    dtype: of the products of a network in training; "bfloat16" is mixed
+      precision, parameters and all else stay float32.
   """
 
   epochs: Count = 1
@@ -61,7 +67,10 @@ class Train(NamedTuple):
   log_every: Steps = 10
   tensorboard: bool = False
   checkpoint_every: Steps | None = None
+  model_devices: Count = 1
+  split_optimizer: bool = False
   matmul_precision: Literal["default", "high", "highest"] = "default"
+  dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 class Eval(NamedTuple):

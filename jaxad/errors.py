@@ -4,6 +4,9 @@
 import contextlib
 from collections.abc import Collection
 
+# Exit codes of the commands.
+USAGE_ERROR, INTERRUPTED = 2, 130
+
 
 class InputError(ValueError):
   """Something the user gave is wrong: a file, an argument, a value.

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from jaxad import hosts
 from jaxad.detector import State
 from jaxad.evaluation.scoring import Scorer
 from jaxad.report import tables
@@ -31,11 +32,13 @@ def cached(
 
   def features(name, examples, views=None):
     path = folder / f"features_{name}.npy"
-    if path.is_file():
-      return dataclasses.replace(examples, x=np.load(path))
+    if hosts.of_first(path.is_file):
+      [x] = hosts.arrays_of_first(lambda: [np.load(path)])
+      return dataclasses.replace(examples, x=x)
     print(f"computing the features of {name} images", file=sys.stderr)
     found = scorer.embed(state, examples, views)
-    tables.write_array(path, found.x)
+    if hosts.first():
+      tables.write_array(path, found.x)
     return found
 
   data = splits.data._replace(

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxad import distributed
+from jaxad import distributed, hosts
 from jaxad.data.arrays import FileArray, Rows
 from jaxad.data.examples import Dataset, Examples
 from jaxad.detector import Batch, Phase, Plan, Stream
@@ -215,7 +215,7 @@ class Feed:
 
   Args:
     data: of the run.
-    mesh: from `data_mesh`.
+    mesh: from `data_mesh` or `mesh_of`.
     on_device: whether the data lie on the devices; None where they fit.
   """
 
@@ -225,7 +225,9 @@ class Feed:
     if data.outliers is not None:
       _check_alike(data.outliers.x, data.train.x)
       self._arrays["outliers"] = data.outliers.x
-    self.on_device = fits(self._arrays) if on_device is None else on_device
+    if on_device is None:
+      on_device = hosts.everywhere(fits(self._arrays))
+    self.on_device = on_device
     self.resident: dict[str, jax.Array] = {}
     if self.on_device:
       whole = distributed.replicated(mesh)
@@ -277,7 +279,7 @@ class Feed:
     rows = needed_rows(kind, self.data)
     order = generator("fit", seed).permutation(rows)
     sharding = distributed.divided(self.mesh)
-    columns = distributed.local_columns(batch_size)
+    columns = distributed.local_columns(self.mesh, batch_size)
     for first in range(0, len(order), batch_size):
       part = order[first : first + batch_size]
       weight = np.ones(batch_size, np.float32)
@@ -301,7 +303,7 @@ class Feed:
         return distributed.put(distributed.replicated(self.mesh), value)
       sharding = distributed.divided(self.mesh, axis=1)
       if self.on_device:  # else the pipeline took this process's part
-        value = value[:, distributed.local_columns(value.shape[1])]
+        value = value[:, distributed.local_columns(self.mesh, value.shape[1])]
       return distributed.put(sharding, value)
 
     return {name: place(name, value) for name, value in entry.items()}
@@ -314,7 +316,8 @@ class Feed:
       found = {}
       for name, index in entry.items():
         if name not in indices.shared:
-          index = index[:, distributed.local_columns(index.shape[1])]
+          here = distributed.local_columns(self.mesh, index.shape[1])
+          index = index[:, here]
         if name == "weight":
           found[name] = index
           continue
@@ -370,11 +373,13 @@ def device_memory() -> int:
   return host // jax.local_device_count()
 
 
-def compile_update(phase: Phase, feed: Feed, indices: Indices) -> Callable:
+def compile_update(
+  phase: Phase, feed: Feed, indices: Indices, shardings=None
+) -> Callable:
   """`(state, resident, stacked) -> (state, metrics)`, jit-compiled.
 
   The entries are stacked on a leading axis, metrics likewise; the state is
-  donated.
+  donated. It lies by `shardings`, or whole on every device.
   """
   whole = distributed.replicated(feed.mesh)
 
@@ -387,7 +392,8 @@ def compile_update(phase: Phase, feed: Feed, indices: Indices) -> Callable:
       return state, jax.tree.map(lambda v: jnp.asarray(v)[None], metrics)
     return jax.lax.scan(one, state, stacked)
 
-  return jax.jit(update, donate_argnums=0, out_shardings=(whole, whole))
+  places = (whole if shardings is None else shardings, whole)
+  return jax.jit(update, donate_argnums=0, out_shardings=places)
 
 
 def as_dataset(data: Dataset | Examples) -> Dataset:

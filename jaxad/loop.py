@@ -241,6 +241,7 @@ def fit(
   callbacks: Sequence[Callback] = (),
   *,
   on_device: bool | None = None,
+  layout: distributed.Layout = distributed.WHOLE,
 ) -> State:
   """Trains to the end of the plan, from wherever the state stands.
 
@@ -251,20 +252,22 @@ def fit(
     plan: from `make_plan`.
     callbacks: what happens beside the updates.
     on_device: whether the data lie on the devices; None where they fit.
+    layout: how much of the state each of several devices keeps meanwhile.
 
   Returns:
-    The trained state.
+    The trained state, whole on every device.
 
   Raises:
     Diverged: a metric is not finite.
-    InputError: rows that the detector needs are missing.
+    InputError: rows that the detector needs are missing, or a layout is not for
+      these devices.
   """
-  mesh = distributed.data_mesh()
+  mesh = distributed.mesh_of(layout)
   feed = Feed(as_dataset(data), mesh, on_device)
   # A copy: updates donate its buffers, and a state may hold one array twice.
   # Of several devices may_alias=False of device_put is not true of the first.
   whole = distributed.replicated(mesh)
-  state = jax.device_put(jax.tree.map(jnp.copy, state), whole)
+  state = distributed.placed(jax.tree.map(jnp.copy, state), whole)
   moment = Moment(detector, plan, state, int(state.step), 0, 0)
   try:
     for callback in callbacks:
@@ -274,14 +277,14 @@ def fit(
       moment.number, phase = k, detector.phases[k]
       moment.epoch = plan.epoch(k, moment.step)
       if phase.step is not None:
-        _train(feed, moment, callbacks)
+        _train(feed, moment, callbacks, layout)
       state = moment.state
       if phase.fit is not None:
         rows = feed.one_pass(phase.fit_rows, plan.batch_size, plan.seed)
         state = phase.fit(state, rows)
       # Steps that a callback or the phase itself cut off count as done.
       state = state.replace(step=np.int32(plan.ends[k]), phase=np.int32(k + 1))
-      moment.state = jax.device_put(state, whole)
+      moment.state = distributed.placed(state, whole)
       moment.step = plan.ends[k]
       for callback in callbacks:
         callback.end_phase(moment)
@@ -291,12 +294,16 @@ def fit(
   return moment.state
 
 
-def _train(feed, moment, callbacks):
-  """The steps of a phase; leaves the state in `moment`."""
+def _train(feed, moment, callbacks, layout):
+  """The steps of a phase; leaves the state, whole, in `moment`."""
   plan, phase, k = moment.plan, moment.phase, moment.number
   before, per_epoch = plan.start(k), plan.steps_per_epoch[k]
   indices = Indices(phase, feed.data, plan, per_epoch)
-  update = compile_update(phase, feed, indices)
+  places = None
+  if layout != distributed.WHOLE:
+    places = distributed.shardings(moment.state, feed.mesh, layout)
+    moment.state = jax.device_put(moment.state, places)
+  update = compile_update(phase, feed, indices, places)
   pending = []
 
   def settle(left=0):
@@ -334,6 +341,9 @@ def _train(feed, moment, callbacks):
     if any([callback.after(moment) for callback in callbacks]):
       break
   settle()
+  if places is not None:
+    whole = distributed.replicated(feed.mesh)
+    moment.state = jax.device_put(moment.state, whole)
 
 
 def _segments(before, step, end, size, callbacks, every=None):

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from jaxad import cli, drift, trained
+from jaxad import cli, drift, hosts, trained
 from jaxad.bands import Bands
 from jaxad.columns import Columns
 from jaxad.data.decode import decode
@@ -31,6 +31,7 @@ from jaxad.evaluation.thresholds import DEFAULTS, threshold
 from jaxad.inputs import find_images
 from jaxad.predict_rows import predict_rows
 from jaxad.predict_scene import predict_scene
+from jaxad.predict_share import predict_share
 from jaxad.predictions import (
   MAPS,
   Predictions,
@@ -107,7 +108,14 @@ def _command(argv):
     metavar="N",
     help="images or rows scored at once (default: as in the run)",
   )
+  parser.add_argument(
+    "--distributed",
+    action="store_true",
+    help="one of several processes, each of which scores its share of the "
+    "images, see docs/many_machines.md",
+  )
   args = parser.parse_args(argv)
+  share = hosts.place() if args.distributed else (0, 1)
   run = trained.load(args.run)
   output = args.output or args.run / "predictions"
   limit = _threshold(run, args.threshold)
@@ -133,6 +141,7 @@ def _command(argv):
       threshold=limit,
       with_maps=args.maps,
       batch_size=args.batch_size,
+      share=share,
     )
   print(_told(summary))
   for line in summary["warnings"]:
@@ -142,10 +151,10 @@ def _command(argv):
 
 def _one_file(args, noun):
   """The one table, or scene, of the command line."""
-  if len(args.images) > 1 or args.maps:
+  if len(args.images) > 1 or args.maps or args.distributed:
     raise InputError(
       f"--run {args.run}: it was trained on a {noun}; give one with --{noun}, "
-      "and no --maps."
+      "and neither --maps nor --distributed."
     )
   return pathlib.Path(args.images[0])
 
@@ -184,6 +193,7 @@ def predict(
   threshold: dict,
   with_maps: bool = False,
   batch_size: int | None = None,
+  share: tuple[int, int] = (0, 1),
 ) -> dict:
   """Scores image files into a folder, see `jaxad.predictions`.
 
@@ -195,28 +205,44 @@ def predict(
     threshold: {"value": a score above it is anomalous, "rule", "rule_value"}.
     with_maps: also write maps and overlays.
     batch_size: images scored at once; None is that of the run.
+    share: (number of this process, how many score these images), see
+      `jaxad.predict_share`.
 
   Returns:
-    What stands in `scores.json`.
+    What stands in `scores.json`; with others that are not done, its share.
 
   Raises:
     InputError: the folder holds something else, or cannot be written.
   """
-  digest = run.description["weights_sha256"]
-  with Predictions(
-    output, digest, threshold, run.part_names, paths, with_maps
-  ) as found:
-    if with_maps:
-      (output / MAPS).mkdir(exist_ok=True)
-    if len(found.todo) < len(paths):
-      print(
-        f"{len(paths) - len(found.todo)} of {len(paths)} images are scored "
-        "already",
-        file=sys.stderr,
-      )
-    _score(run, found, threshold["value"], with_maps, batch_size)
-    summary = _summary(run, found, set(paths), threshold["value"])
+  digest, limit = run.description["weights_sha256"], threshold["value"]
+
+  def opened(folder, paths, wait=0):
+    return Predictions(
+      folder, digest, threshold, run.part_names, paths, with_maps, wait
+    )
+
+  def scored(folder, paths):
+    with opened(folder, paths) as found:
+      if with_maps:
+        (folder / MAPS).mkdir(exist_ok=True)
+      if len(found.todo) < len(paths):
+        print(
+          f"{len(paths) - len(found.todo)} of {len(paths)} images are scored "
+          "already",
+          file=sys.stderr,
+        )
+      _score(run, found, limit, with_maps, batch_size)
+      return summed(found, paths)
+
+  def summed(found, paths=paths):
+    summary = _summary(run, found, set(paths), limit)
     found.write_summary(summary)
+    return summary
+
+  if share[1] == 1:
+    summary = scored(output, paths)
+  else:
+    summary = predict_share(opened, scored, summed, paths, output, share)
   return {**summary, "output": str(output)}
 
 

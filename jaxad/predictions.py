@@ -27,6 +27,8 @@ from jaxad.errors import InputError
 from jaxad.report import tables
 
 LOCK, TABLE, SUMMARY, MAPS = ".lock", "scores.csv", "scores.json", "maps"
+# Where processes that share a list have theirs.
+SHARES = "shares"
 
 # File names need not be valid UTF-8; their bytes go through as they are.
 _TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -44,6 +46,7 @@ class Predictions:
     paths: of the images to score. Of those that are there already, the ones
       that could not be read or have changed since are to be scored again.
     with_maps: whether rows without a map are to be scored again, too.
+    wait: seconds for another process that writes into the folder.
 
   Attributes:
     todo: the paths that are to be scored.
@@ -60,13 +63,14 @@ class Predictions:
     parts: Sequence[str],
     paths: Sequence[str],
     with_maps: bool,
+    wait: float = 0,
   ):
     self.path, self._run, self._threshold = folder, run, dict(threshold)
     self.columns = ("path", "score", "predicted", "brightness")
     self.columns += (*(f"part_{name}" for name in parts), "map")
     self.columns += ("bytes", "modified", "error")
     with contextlib.ExitStack() as stack:
-      before = stack.enter_context(held(folder, run))
+      before = stack.enter_context(held(folder, run, wait))
       self._resume(set(paths), before, with_maps)
       self.todo = [path for path in paths if path not in self._done]
       self._held = stack.pop_all()
@@ -88,9 +92,7 @@ class Predictions:
 
   def rows(self) -> Iterator[dict[str, str]]:
     """All rows that are there, in the order of writing."""
-    with (self.path / TABLE).open("rb") as file:
-      for row, _ in _whole_rows(file, self.columns):
-        yield row
+    return rows_of(self.path, self.columns)
 
   def write_summary(self, summary: Mapping) -> None:
     """Writes `scores.json`: the run, the threshold, and more."""
@@ -127,9 +129,25 @@ class Predictions:
       writer.writerows(rows)
 
 
+def rows_of(
+  folder: pathlib.Path, columns: tuple[str, ...]
+) -> Iterator[dict[str, str]]:
+  """All whole rows that are there, in the order of writing."""
+  with (folder / TABLE).open("rb") as file:
+    for row, _ in _whole_rows(file, columns):
+      yield row
+
+
 @contextlib.contextmanager
-def held(folder: pathlib.Path, run: str) -> Iterator[float | None]:
+def held(
+  folder: pathlib.Path, run: str, wait: float = 0
+) -> Iterator[float | None]:
   """Holds a folder of predictions against other processes.
+
+  Args:
+    folder: made if missing.
+    run: a digest of the run.
+    wait: seconds for another process that writes into it.
 
   Yields:
     The threshold of the predictions that are there, or None.
@@ -137,7 +155,7 @@ def held(folder: pathlib.Path, run: str) -> Iterator[float | None]:
   Raises:
     InputError: it holds something else, or another process writes into it.
   """
-  lock = filelock.FileLock(folder / LOCK, timeout=0)
+  lock = filelock.FileLock(folder / LOCK, timeout=wait)
   try:
     folder.mkdir(parents=True, exist_ok=True)
     new = not (folder / LOCK).exists()
@@ -165,7 +183,7 @@ def held(folder: pathlib.Path, run: str) -> Iterator[float | None]:
 
 
 def _threshold_of(folder, run):
-  others = {p.name for p in folder.iterdir()} - {LOCK, MAPS}
+  others = {p.name for p in folder.iterdir()} - {LOCK, MAPS, SHARES}
   # What was being written when a process was killed.
   others = {name for name in others if not name.endswith(".tmp")}
   if not others:
@@ -184,6 +202,14 @@ def _threshold_of(folder, run):
       "folder."
     )
   return limit
+
+
+def summary_of(folder: pathlib.Path) -> dict:
+  """What stands in `scores.json`; {} where there is none."""
+  try:
+    return foreign.parse_json(foreign.read_bytes(folder / SUMMARY))
+  except (OSError, ValueError):
+    return {}
 
 
 def write_summary(

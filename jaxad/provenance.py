@@ -37,8 +37,10 @@ def command() -> str:
 
 
 def device() -> str:
-  """How many devices of which model."""
-  return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  """How many devices of which model, and in how many processes."""
+  found = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  count = jax.process_count()
+  return found if count == 1 else f"{found} in {count} processes"
 
 
 def commit() -> str | None:

@@ -14,7 +14,16 @@ import time
 import jax
 import numpy as np
 
-from jaxad import callbacks, checks, data, features, splits, trained
+from jaxad import (
+  callbacks,
+  checks,
+  data,
+  distributed,
+  features,
+  hosts,
+  splits,
+  trained,
+)
 from jaxad import config as configs
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.fingerprint import rows
@@ -36,8 +45,8 @@ from jaxad.report import heat, notes
 from jaxad.report.page import words_of, write_page, write_seeds_page
 from jaxad.report.pictures import SHEET_IMAGES, shown_of, write_pictures
 from jaxad.report.tables import results_table, write_json
-from jaxad.seeds import seeds_table, shared_compilations, summarize
-from jaxad.workdir import Workdir, config_of
+from jaxad.seeds import seeds_table, summarize
+from jaxad.workdir import Workdir, check_same_data, config_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,13 +101,17 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
     InputError: as `run`; with `resume` also where a seed that is finished was
       run with another configuration or on other data.
   """
-  if not resume and workdir.exists() and any(workdir.iterdir()):
+  filled = lambda: workdir.exists() and any(workdir.iterdir())
+  if not resume and hosts.of_first(filled):
     raise InputError(
       f"--workdir {workdir} is not empty; continue its runs with --resume, or "
       "choose another folder."
     )
   folders = {seed: workdir / f"seed-{seed}" for seed in seeds}
-  if resume and not any(map(config_of, folders.values())):
+  begun = hosts.of_first(
+    lambda: [seed for seed in seeds if config_of(folders[seed]) is not None]
+  )
+  if resume and not begun:
     raise InputError(
       f"--resume: {workdir} holds a run of none of these seeds; leave --resume "
       "out to start them."
@@ -107,21 +120,21 @@ def run_seeds(config, seeds, workdir: pathlib.Path, resume: bool) -> dict:
   finished = {}
   for seed, folder in folders.items():
     config.seed = seed
-    if resume and config_of(folder) is not None:
+    if resume and seed in begun:
       # Also of the finished ones, before the others take their time.
       with Workdir(folder, config.to_dict(), resume=True) as found:
         found.check_data(rows(images.by_name()), checks.weights_of(config))
         finished[seed] = found.results()
   results = []
-  with shared_compilations():
-    for seed, folder in folders.items():
-      config.seed = seed
-      print(f"seed {seed}")
-      results.append(
-        finished.get(seed) or run(config, folder, seed in finished, images)
-      )
+  for seed, folder in folders.items():
+    config.seed = seed
+    print(f"seed {seed}")
+    results.append(
+      finished.get(seed) or run(config, folder, seed in finished, images)
+    )
   summary = summarize(workdir, results, seeds)
-  write_seeds_page(workdir, config, summary, results)
+  if hosts.first():
+    write_seeds_page(workdir, config, summary, results)
   print(seeds_table(summary))
   return summary
 
@@ -130,6 +143,7 @@ def _run(config, detector, folder, images):
   """The story: plan, state, features, training, scores, figures."""
   train, workdir = config.train, folder.path
   seen, weights = rows(images.by_name()), checks.weights_of(config)
+  check_same_data(seen, weights)
   folder.check_data(seen, weights)
   checks.check_labels(config, images.data.test.label)
   checks.check_maps(config, images.data.test)
@@ -144,6 +158,7 @@ def _run(config, detector, folder, images):
       seed=config.seed,
       steps_per_dispatch=train.steps_per_dispatch,
     )
+    distributed.mesh_of(_layout(train))
   checks.check_evaluations(config, plan)
   init_key, score_key = jax.random.split(jax.random.key(config.seed))
   with checks.named_fields(config):
@@ -201,10 +216,11 @@ def _run(config, detector, folder, images):
   # Maps that cost much more than scores are not made twice.
   known = scores.map is not None and detector.localize is not None
   shown = shown_of(found, scale, None if known else look)
-  write_pictures(workdir, found, shown)
   source = f"{'held-out' if images.held_out else 'training'} {noun}"
+  if hosts.first():
+    write_pictures(workdir, found, shown)
   # A threshold that was set since stays when a finished run is resumed.
-  if not (workdir / trained.DESCRIPTION).exists():
+  if hosts.first() and not (workdir / trained.DESCRIPTION).exists():
     trained.save(
       workdir,
       config=config.to_dict(),
@@ -243,22 +259,23 @@ def _run(config, detector, folder, images):
     "matmul_precision": train.matmul_precision,
     "provenance": provenance(),
   }
-  write_json(workdir / "results.json", results)
   print(results_table(results))
   mixture = images.data.transductive
   warned = [*notes.of_threshold(results, mixture), *notes.of_choices(config)]
   goods = words_of(noun, config.data.name)["goods"]
   print(*filter(None, [notes.rejections(results, goods), *warned]), sep="\n")
-  write_page(
-    workdir,
-    config=config,
-    images=images,
-    found=found,
-    normal_scores=normal_scores,
-    shown=shown,
-    results=results,
-    warned=[*checks.random_trunk(config, detector), *warned],
-  )
+  if hosts.first():
+    write_json(workdir / "results.json", results)
+    write_page(
+      workdir,
+      config=config,
+      images=images,
+      found=found,
+      normal_scores=normal_scores,
+      shown=shown,
+      results=results,
+      warned=[*checks.random_trunk(config, detector), *warned],
+    )
   print(f"everything is in {workdir}, the page to open is report.html")
   return results
 
@@ -274,7 +291,7 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
 
   test = inputs.data.test
   events = None
-  if config.train.tensorboard:
+  if config.train.tensorboard and hosts.first():
     events = EventFiles(workdir / "tensorboard")
   log = callbacks.Log(workdir / "metrics.jsonl", config.train.log_every, events)
   every = config.train.checkpoint_every or max(1, plan.steps // 5)
@@ -318,12 +335,18 @@ def _trained(config, detector, state, inputs, plan, scorer, workdir):
     beside.append(callbacks.EveryEpochs(plan, 1, official))
   try:
     with checks.named_fields(config):
-      last = fit(detector, state, inputs.data, plan, [*beside, saving])
+      beside.append(saving)
+      layout = _layout(config.train)
+      last = fit(detector, state, inputs.data, plan, beside, layout=layout)
   except Diverged as error:
     raise InputError(f"{error} {_remains(checkpoints)}") from error
   finally:
     checkpoints.close()
   return last, curve.selected(last) if curve else last, saving.seconds, official
+
+
+def _layout(train):
+  return distributed.Layout(train.model_devices, train.split_optimizer)
 
 
 def _remains(checkpoints):

@@ -1,14 +1,12 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Runs of one configuration under several seeds, and their mean."""
 
-import contextlib
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
+from jaxad import hosts
 from jaxad.errors import InputError
 from jaxad.fields import Seed, check
 from jaxad.report import tables
@@ -109,26 +107,6 @@ def summarize(
     What it wrote.
   """
   summary = aggregate(found) | {"seeds": list(seeds)}
-  tables.write_json(workdir / "seeds.json", summary)
+  if hosts.first():
+    tables.write_json(workdir / "seeds.json", summary)
   return summary
-
-
-@contextlib.contextmanager
-def shared_compilations():
-  """The runs compile the same programs; JAX's disk cache compiles them once."""
-  names = (
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-  )
-  before = {name: getattr(jax.config, name) for name in names}
-  if before["jax_compilation_cache_dir"] is not None:
-    yield  # The user's own does the same.
-    return
-  with tempfile.TemporaryDirectory() as folder:
-    try:
-      for name, value in zip(names, (folder, 0.5), strict=True):
-        jax.config.update(name, value)
-      yield
-    finally:
-      for name, value in before.items():
-        jax.config.update(name, value)

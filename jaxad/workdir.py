@@ -2,26 +2,31 @@
 """The folder of a run: one run at a time, of one configuration and one data."""
 
 import csv
+import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
 import filelock
+import jax
 
-from jaxad import foreign
+import jaxad
+from jaxad import foreign, hosts
 from jaxad.config import first_difference
 from jaxad.data.fingerprint import Row, difference, fingerprint
 from jaxad.errors import InputError
 from jaxad.report import tables
 
 # Of files the content counts, which is compared by its digest; and it is no
-# other run for being shown elsewhere too.
+# other run for being shown elsewhere too, or for lying on other devices.
 FREE = frozenset(
   {
     "config.data.root",
     "config.data.outlier_root",
     "config.detector.weights",
     "config.detector.trunk.weights",
+    "config.train.model_devices",
+    "config.train.split_optimizer",
     "config.train.tensorboard",
   }
 )
@@ -37,7 +42,7 @@ TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 class Workdir:
-  """A folder that holds one run, or will.
+  """A folder that holds one run, or will; process 0 alone looks into it.
 
   Args:
     path: the folder; made by `begin`.
@@ -51,6 +56,8 @@ class Workdir:
   def __init__(self, path: pathlib.Path, config: Mapping, resume: bool):
     self.path, self._config, self._resume = path, config, resume
     self._lock = filelock.FileLock(path / LOCK, timeout=0)
+    if not hosts.first():
+      return
     if resume:
       self._check_config()
       self._acquire()
@@ -73,7 +80,7 @@ class Workdir:
     Raises:
       InputError: they are not; the message names an image that differs.
     """
-    if not self._resume:
+    if not self._resume or not hosts.first():
       return
     found = _json_of(self.path / "config.json")["fingerprint"]
     known = found if isinstance(found, dict) else {}
@@ -109,7 +116,7 @@ class Workdir:
       The fingerprint of the data and the weights.
     """
     found = {"data": fingerprint(rows), "weights": weights}
-    if self._resume:
+    if self._resume or not hosts.first():
       return found
     try:
       self.path.mkdir(parents=True, exist_ok=True)
@@ -129,7 +136,7 @@ class Workdir:
   def results(self) -> dict | None:
     """What a finished run found; None where it is not finished."""
     path = self.path / "results.json"
-    return _json_of(path) if path.is_file() else None
+    return hosts.of_first(lambda: _json_of(path) if path.is_file() else None)
 
   def _acquire(self):
     try:
@@ -177,6 +184,52 @@ class Workdir:
       raise InputError(
         f"--resume: {self.path} is a run of another configuration: {found}; "
         "give the same one, or another --workdir."
+      )
+
+
+def check_same_command(config: Mapping, **options) -> None:
+  """Whether all processes of a run were given the same.
+
+  Args:
+    config: of the run.
+    options: beside it, by name.
+
+  Raises:
+    InputError: they were not; on all processes.
+  """
+  options |= {"jaxad": jaxad.__version__, "jax": jax.__version__}
+  found = None
+  for name, given in {"config": config, "run": options}.items():
+    mine = json.loads(json.dumps(given))
+    theirs = hosts.of_first(lambda mine=mine: mine)
+    found = found or first_difference(theirs, mine, name, FREE)
+  _check_same(found, "start all by one command, of one version")
+
+
+def check_same_data(rows: Sequence[Row], weights: str | None) -> None:
+  """Whether all processes of a run read the same data and weights file.
+
+  Args:
+    rows: of the data at hand, see `data.fingerprint`.
+    weights: digest of the weights file, or None.
+
+  Raises:
+    InputError: they do not; on all processes.
+  """
+  same = hosts.of_first(lambda: weights) == weights
+  _check_same(None if same else "the weights file is another one", "copy it")
+  mine, found = fingerprint(rows), None
+  if not hosts.everywhere(hosts.of_first(lambda: mine) == mine):
+    found = difference(hosts.of_first(lambda: rows), rows)
+  _check_same(found, "give all the same data")
+
+
+def _check_same(found, remedy):
+  """Raises an error on all processes where one has found something."""
+  for index, said in enumerate(hosts.gathered(found)):
+    if said is not None:
+      raise InputError(
+        f"process {index} of the run is not like process 0: {said}; {remedy}."
       )
 
 

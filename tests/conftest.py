@@ -58,8 +58,13 @@ def pytest_cmdline_main(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
-  """Tests that compile the same program share it through JAX's disk cache."""
+  """Tests that compile the same program share it through JAX's disk cache.
+
+  The processes that they start do too, in place of the user's cache.
+  """
   folder = str(tmp_path_factory.mktemp("compiled"))
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   jax.config.update("jax_compilation_cache_dir", folder)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -191,7 +191,7 @@ def test_convolution_to_a_few_pixels(shape, dtype):
 
 
 def test_second_derivatives():
-  """As gradient penalties take them."""
+  """As gradient penalties take them, of a few pixels."""
   x, kernel = arrays(4, 5, 3, 4, "float64")
   penalty = lambda fn: jax.jit(
     jax.grad(
@@ -265,6 +265,55 @@ def test_gradients_by_the_pixels_change_places_on_cpu():
     transposed = layer is convolve_transposed
     on_cpu = jax.default_backend() == "cpu"
     assert (" convolution(" in text) == (transposed == on_cpu)
+
+
+@pytest.mark.parametrize(
+  ("layer", "platform", "convolutions", "products"),
+  [
+    (convolve, "cpu", 1, 2),
+    (convolve, "cuda", 3, 0),
+    (convolve, "tpu", 3, 0),
+    (convolve_transposed, "cpu", 1, 2),
+    (convolve_transposed, "cuda", 0, 3),
+    (convolve_transposed, "tpu", 0, 3),
+  ],
+)
+def test_the_form_is_that_of_the_platform(
+  layer, platform, convolutions, products
+):
+  """Of the three products, as they are compiled for a machine not there."""
+  x, kernel = arrays(13, 6, 7, 5, "float32")
+  step = jax.jit(lambda x, k: both_gradients(lambda *a: layer(*a, 2), x, k))
+  text = step.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+  assert text.count("stablehlo.convolution(") == convolutions
+  assert text.count("stablehlo.dot_general ") == products
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("side", [13, 14])
+def test_kernels_of_five_and_stride_two(side, dtype):
+  """In 14 pixels a row and a column are left over."""
+  text = compare_with_plain((side, 6, 7, 5, 2, 0), dtype)
+  if jax.default_backend() == "cpu":
+    assert " dot(" in text
+
+
+@pytest.mark.parametrize("layer", [convolve, convolve_transposed])
+def test_gradients_of_gradients(layer):
+  """All second derivatives, against those of autodifferentiated forms."""
+  x, kernel = arrays(5, 2, 3, 5, "float64")
+  pads = ((0, 0), (0, 0))
+  other = {convolve: conv.plain, convolve_transposed: conv._folded}[layer]
+
+  def second(fn, *how):
+    def slope(x, k):
+      gradients = jax.grad(lambda *a: (fn(*a, *how) ** 3).sum(), (0, 1))(x, k)
+      return sum((g**2).sum() for g in gradients)
+
+    return jax.jit(jax.grad(slope, (0, 1)))(x, kernel)
+
+  with jax.enable_x64(True):
+    assert_close(second(layer, 2, 0), second(other, 2, pads), "float64")
 
 
 def compare_with_plain(shape, dtype):

@@ -1365,18 +1365,42 @@ def test_a_padded_batch_is_the_mean_over_its_real_rows(base):
 
 
 @functools.cache
-def localize_two_rotations_at_once():
+def localize_two_images_at_once():
   return jax.jit(variant(views_at_once=8).localize)
 
 
 @pytest.mark.whole
 def test_views_at_once_change_only_the_rounding(base):
-  # Four images and four rotations: pieces of four, of two, and of one.
+  # Four images and four rotations: maps of four images and of two at once,
+  # scores of one view.
   want = base.mapped
-  got = localize_two_rotations_at_once()(base.state, base.x, KEYS[:4])
+  got = localize_two_images_at_once()(base.state, base.x, KEYS[:4])
   assert_close(got, want)
   want = base.score(base.state, base.x, KEYS[:4])
   assert_close(image_scores(variant(views_at_once=1), base), want)
+
+
+def test_maps_take_the_memory_of_the_views_at_once(monkeypatch):
+  """However many images and views there are, as on an accelerator."""
+  loop = lambda *args, cpu, default: default(*args)
+  monkeypatch.setattr(jax.lax, "platform_dependent", loop)
+
+  def temporary(images, views):
+    detector = jaxad.differnet(
+      layer="features.2",
+      weights="random",
+      n_scales=1,
+      n_blocks=1,
+      hidden=4,
+      n_transforms_test=views,
+      views_at_once=2,
+    )
+    x = np.zeros((images, 64, 64, 3), np.uint8)
+    state = detector.init(KEY, {"x": x})
+    localize = jax.jit(detector.localize).lower(state, x, KEYS[:images])
+    return localize.compile().memory_analysis().temp_size_in_bytes
+
+  assert temporary(8, 32) < 1.5 * temporary(1, 2)
 
 
 def test_bfloat16_trunk_is_close(base):
@@ -1532,7 +1556,7 @@ def test_map_view_by_view(base):
     z, logdet = flow.apply({"params": state.params["flow"]}, y)
     return negative_log_likelihood(z, logdet)[0] / 4
 
-  maps = localize_two_rotations_at_once()(state, base.x, KEYS[:4]).map
+  maps = localize_two_images_at_once()(state, base.x, KEYS[:4]).map
   for x, pixel_map in zip(base.x[:2], maps[:2], strict=True):
     angles = (0.0, 90.0, 180.0, 270.0)
     views = np.stack([rotate_nearest(x, np.float64(a)) for a in angles])

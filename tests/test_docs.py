@@ -36,7 +36,7 @@ import readers_home
 from PIL import Image
 
 import jaxad
-from jaxad import cli, fields
+from jaxad import cli, fields, listings
 from jaxad import config as configs
 
 ROOT = pathlib.Path(jaxad.__file__).parents[1]
@@ -124,6 +124,8 @@ def commands(block):
       while words and re.match(r"[A-Z_]+=", words[0]):
         name, _, value = words.pop(0).partition("=")
         known[name] = value
+      if words[:1] == ["srun"]:
+        words = words[words.index("jaxad") :]
       if words[:2] == ["python", "-m"] and words[2].startswith("jaxad"):
         yield ["jaxad", *words[2].split(".")[1:], *words[3:]]
       elif len(words) > 1 and words[0] in ("jaxad", "python"):
@@ -146,7 +148,7 @@ def parse(monkeypatch):
       cli.parse(words)
       return
     if command in ("methods", "fields", "cache"):
-      assert list(cli._LISTS[command](words))
+      assert list(listings.LISTS[command](words))
       return
     with monkeypatch.context() as patch, pytest.raises(Parsed):
       if command == "sweep":
@@ -161,7 +163,8 @@ def parse(monkeypatch):
           stop()
 
         patch.setattr(argparse.ArgumentParser, "parse_args", then_stop)
-      assert not importlib.import_module(f"jaxad.{command}").main(words)
+      module = command if "." in command else f"jaxad.{command}"
+      assert not importlib.import_module(module).main(words)
 
   return read
 
@@ -183,7 +186,7 @@ def test_every_command_parses(page, parse, tmp_path, monkeypatch):
         parse(words[0], words[1:])
       elif words[0] == "-m" and words[1].startswith("benchmarks."):
         monkeypatch.syspath_prepend(str(ROOT))
-        importlib.import_module(words[1]).parse(words[2:])
+        parse(words[1], words[2:])
       elif words[0].endswith(".py"):
         assert (ROOT / words[0]).is_file(), words
 

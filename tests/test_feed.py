@@ -427,8 +427,8 @@ def as_process(monkeypatch):
   """Stands for one of three processes: arrays stay on the host."""
 
   def choose(index):
-    monkeypatch.setattr(jax, "process_count", lambda: 3)
-    monkeypatch.setattr(jax, "process_index", lambda: index)
+    thirds = lambda mesh, n: np.arange(n // 3) + index * n // 3
+    monkeypatch.setattr(distributed, "local_columns", thirds)
     monkeypatch.setattr(distributed, "put", lambda sharding, value: value)
 
   return choose

@@ -162,6 +162,21 @@ def test_top_k_mean(rate, k):
   np.testing.assert_allclose(top_k_mean(z, 0), rows.mean(1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("hole", [False, True])
+def test_top_k_mean_is_that_of_lax(hole):
+  """Bit by bit, of equal values too, with its gradient; NaN is the largest."""
+  z = np.random.default_rng(0).integers(0, 6, (4, 5, 5, 2)).astype(np.float32)
+  if hole:
+    z[1, 2, 2, 0] = np.nan
+  rows = lambda z: z.reshape(4, 25, 2).swapaxes(1, 2)
+  for form in (
+    lambda fn: fn,
+    lambda fn: jax.grad(lambda z: (fn(z) ** 2).sum()),
+  ):
+    want = form(lambda z: jax.lax.top_k(rows(z), 7)[0].mean(-1))(z)
+    np.testing.assert_array_equal(form(lambda z: top_k_mean(z, 0.3))(z), want)
+
+
 def test_maps_of_all_scales_count_alike():
   maps = [jnp.full((2, 4, 4), 1.0), jnp.full((2, 2, 2), 3.0)]
   got = enlarged_mean(maps, (16, 24))

@@ -329,6 +329,75 @@ def test_wrong_folders(tmp_path, new, capsys):
   assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_a_list(tmp_path, new, monkeypatch, capsys, count):
+  run = tmp_path / "run"
+  write_run(run, "ganomaly")
+  (new / "02 empty.png").touch()
+  whole, out = tmp_path / "whole", tmp_path / "out"
+  assert call(run, new, whole, "--maps") == 1
+  monkeypatch.setenv("JAX_NUM_PROCESSES", f"{count}")
+  codes = []
+  for index in [*range(1, count), 0]:
+    monkeypatch.setenv("JAX_PROCESS_ID", f"{index}")
+    codes.append(call(run, new, out, "--maps", "--distributed"))
+    if len(codes) < count:
+      told = f"{len(codes)} of {count} shares are done"
+      assert told in capsys.readouterr().err and not rows(out)
+  assert codes[-1] == 1  # one of all cannot be read
+  paths = [row["path"] for row in rows(out)]
+  assert paths == find_images([str(new)], None)
+  by_path = lambda folder: {row["path"]: row for row in rows(folder)}
+  found, expected = by_path(out), by_path(whole)
+  for path, row in expected.items():
+    for name, value in row.items():
+      if name in ("path", "map", "error", "bytes", "modified", "predicted"):
+        assert found[path][name] == value
+      elif value:
+        assert float(found[path][name]) == pytest.approx(float(value), rel=1e-5)
+  summary = lambda folder: json.loads((folder / "scores.json").read_text())
+  for name in ("run", "n_images", "n_errors", "n_anomalous", "threshold"):
+    assert summary(out)[name] == summary(whole)[name]
+  files = lambda folder: {path.name for path in (folder / "maps").iterdir()}
+  assert files(out) == files(whole)
+  assert not (out / "shares").exists()
+
+
+def test_a_share_that_was_stopped_goes_on(run, new, tmp_path, monkeypatch):
+  monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+  out, score = tmp_path / "out", predict._score
+
+  def stopped(run, found, *more):
+    score(run, found, *more)
+    raise KeyboardInterrupt
+
+  monkeypatch.setenv("JAX_PROCESS_ID", "0")
+  with monkeypatch.context() as patch:
+    patch.setattr(predict, "_score", stopped)
+    assert call(run, new, out, "--distributed") == cli.INTERRUPTED
+  monkeypatch.setenv("JAX_PROCESS_ID", "1")
+  assert call(run, new, out, "--distributed") == 0
+  assert not rows(out)  # the other share is not whole
+  monkeypatch.setenv("JAX_PROCESS_ID", "0")
+  assert call(run, new, out, "--distributed") == 0
+  assert [row["path"] for row in rows(out)] == find_images([str(new)], None)
+  # Nothing is left to do, and nothing is done again.
+  before = (out / "scores.csv").read_bytes()
+  with monkeypatch.context() as patch:
+    patch.setattr(jaxad.trained.Run, "stream", lambda *_: iter(()))
+    for index in "01":
+      monkeypatch.setenv("JAX_PROCESS_ID", index)
+      assert call(run, new, out, "--distributed") == 0
+  assert (out / "scores.csv").read_bytes() == before
+
+
+def test_nothing_says_which_share(run, new, tmp_path, monkeypatch, capsys):
+  for name in ("JAX_PROCESS_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
+    monkeypatch.delenv(name, raising=False)
+  assert call(run, new, tmp_path / "out", "--distributed") == 2
+  assert "set JAX_PROCESS_ID" in capsys.readouterr().err
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_and_continued(run, new, tmp_path, kills):

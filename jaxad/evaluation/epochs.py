@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import f1_score
 
+from jaxad import hosts
 from jaxad.callbacks import Log
 from jaxad.checkpoints import Checkpoints
 from jaxad.data.examples import Examples
@@ -150,9 +151,10 @@ class OfficialProtocol:
     """Of the last state and the best epoch; writes `scores_official.csv`."""
     score, label = self._score(last), self._test.label
     predicted = self._predict(score) if self._predict else None
-    tables.write_scores(
-      workdir / "scores_official.csv", self._test.id, label, score, predicted
-    )
+    if hosts.first():
+      tables.write_scores(
+        workdir / "scores_official.csv", self._test.id, label, score, predicted
+      )
     epochs = {
       line["epoch"]: line["official_image_auroc"]
       for line in self._log.lines()

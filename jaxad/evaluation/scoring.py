@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxad import distributed
+from jaxad import distributed, hosts
 from jaxad.data.examples import Examples
 from jaxad.detector import Detector, Scores, State
 from jaxad.errors import InputError
@@ -207,7 +207,7 @@ class Scorer:
     names = np.array([checksum(name) for name in ids], np.uint32)
     if examples.tiles is not None:
       names = np.repeat(names, np.diff(examples.tiles.cuts))
-    columns = distributed.local_columns(self._batch_size)
+    columns = distributed.local_columns(self._mesh, self._batch_size)
     n, waiting, done = len(examples.x), [], []
     if not n:
       raise InputError("there are no examples to score.")
@@ -308,7 +308,8 @@ def milliseconds(
   timed(1)  # compiles
   one = timed(1)
   # What takes long, such as a search, is not repeated.
-  return one if one * batch_size > SLOW_MS else timed(TIMED_BATCHES)
+  slow = hosts.of_first(lambda: one * batch_size > SLOW_MS)
+  return one if slow else timed(TIMED_BATCHES)
 
 
 def official_scores(

@@ -21,6 +21,8 @@ reference does:
 method states its own.
 """
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,18 @@ def around_one(std: float) -> nn.initializers.Initializer:
   """N(1, std), for scales."""
   normal = nn.initializers.normal(std)
   return lambda *args: 1 + normal(*args)
+
+
+class Counted(NamedTuple):
+  """In place of `train=True`: rows that the statistics count.
+
+  Attributes:
+    weight: [B], 1 or 0.
+    rows: how many ones.
+  """
+
+  weight: jax.Array
+  rows: int
 
 
 class BatchNorm(nn.Module):
@@ -52,13 +66,14 @@ class BatchNorm(nn.Module):
   var_init: float = 1.0
 
   @nn.compact
-  def __call__(self, x, train: bool):
+  def __call__(self, x, train: bool | Counted):
     """[..., C] to the same shape.
 
     Args:
       x: activations.
-      train: normalise by the statistics of the batch, and write these to
-        "batch_stats" if that is mutable; else by the running ones.
+      train: normalise by the statistics of the batch, or of the rows of it that
+        are counted, and write these to "batch_stats" if that is mutable; else
+        by the running ones.
     """
     shape = x.shape[-1:]
     scale = self.param("scale", self.scale_init, shape, jnp.float32)
@@ -69,12 +84,16 @@ class BatchNorm(nn.Module):
     dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if train:
       axes = tuple(range(x.ndim - 1))
-      mean = x.mean(axes)
-      var = ((x - mean) ** 2).mean(axes)
+      n, mean_of = x.size // x.shape[-1], lambda x: x.mean(axes)
+      if isinstance(train, Counted):
+        weight = train.weight.reshape(-1, *(1,) * (x.ndim - 1))
+        n = n // len(x) * train.rows
+        mean_of = lambda x: (weight * x).sum(axes) / n
+      mean = mean_of(x)
+      var = mean_of((x - mean) ** 2)
       if (
         self.is_mutable_collection("batch_stats") and not self.is_initializing()
       ):
-        n = x.size // x.shape[-1]
         running_mean.value = mean
         running_var.value = var * (n / max(n - 1, 1)) if self.unbiased else var
     else:

@@ -74,7 +74,7 @@ class Conv(nn.Module):
     y = convolve(x, kernel.astype(x.dtype), self.stride, self.padding)
     if self.use_bias:
       bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-      y = y + bias.astype(x.dtype)
+      y = (y + bias).astype(x.dtype)  # its gradient is a float32 sum
     return y
 
 
@@ -151,7 +151,7 @@ class ConvTranspose(nn.Module):
     )
     if self.use_bias:
       bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-      y = y + bias.astype(x.dtype)
+      y = (y + bias).astype(x.dtype)  # its gradient is a float32 sum
     return y
 
 

@@ -308,10 +308,21 @@ def differnet(
       magnitude = jax.vmap(lambda g, d: gradient_magnitude(g, d, map_sigma))
       return magnitude(gradient, degrees), *scores
 
-    pieces = over_rotations(piece, x, test_angles(x, keys))
-    magnitude, latent, nll = jax.tree.map(lambda p: p.swapaxes(0, 1), pieces)
-    together = lambda views: views.reshape(x.shape[0], n_transforms_test)
-    return scores_of(together(latent), together(nll), magnitude.mean(1) ** 2)
+    def of_images(rows):
+      pieces = over_rotations(piece, *rows)
+      magnitude, *scores = jax.tree.map(lambda p: p.swapaxes(0, 1), pieces)
+      return magnitude.mean(1), *(s.reshape(rows[1].shape) for s in scores)
+
+    # Image by image, or as many as fit: no map of a piece waits for others.
+    rows, at_once = (
+      (x, test_angles(x, keys)),
+      views_at_once // n_transforms_test,
+    )
+    maps = map_chunks(of_images, rows, max(1, at_once))
+    magnitude, latent, nll = (
+      m.reshape((x.shape[0],) + m.shape[2:]) for m in maps
+    )
+    return scores_of(latent, nll, magnitude**2)
 
   def embed(state: State, x, keys, train: bool):
     if not train:

@@ -56,6 +56,7 @@ from jaxad.fields import Count, Share, checked
 from jaxad.layers.augmentation import Augmentation, augmented
 from jaxad.layers.batch_norm import running_average
 from jaxad.layers.cutmix import draw_pseudo, with_pseudo
+from jaxad.layers.together import together
 from jaxad.losses import Criterion
 from jaxad.networks.heads import HEADS, Heads, enlarged_mean
 from jaxad.networks.pyramid import Scales, Trunk
@@ -176,24 +177,25 @@ def dra(
       (scores [4, B] by `HEADS`, patch scores of each scale, the collections
       after a pass that trains).
     """
-    n = len(reference)
-    # The references come first, and count in the statistics of the batch.
+    # The references count in the statistics of the batch.
+    rows, counted, apart = together(reference, x)
     maps, of_trunk = trunk.features(
       params["trunk"],
       collections["trunk"],
-      jnp.concatenate([reference, x]),
-      train,
+      rows,
+      train and counted,
       n_scales,
     )
     scores, patches, of_heads = [], [], collections["heads"]
     for y in maps:
+      mean, y = apart(y)
       if train:
-        out, written = apply_train(head, params["heads"], y[n:], y[:n])
+        out, written = apply_train(head, params["heads"], y, mean[None])
         of_heads = running_average(
           of_heads, written, momentum=trunk.norm_momentum
         )
       else:
-        out = apply_eval(head, params["heads"], of_heads, y[n:], y[:n])
+        out = apply_eval(head, params["heads"], of_heads, y, mean[None])
       scores.append(out[0])
       patches.append(out[1])
     collections = {"trunk": of_trunk, "heads": of_heads}

@@ -26,7 +26,10 @@ def top_k_mean(z: jax.Array, rate: float) -> jax.Array:
   if rate == 0:
     return z.mean(1)
   k = max(int(z.shape[1] * rate), 1)
-  return jax.lax.top_k(z.swapaxes(1, 2), k)[0].mean(-1)
+  # Sorted, since lax.top_k would gather the rows of all devices. Backwards, so
+  # that of equal values the first ones count, as there; NaN is the largest.
+  backwards = z.swapaxes(1, 2)[..., ::-1]
+  return jax.lax.sort(backwards)[..., : -k - 1 : -1].mean(-1)
 
 
 class PatchHead(nn.Module):

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxad.distributed import shares
 from jaxad.errors import InputError, under
 from jaxad.fields import Epsilon, Momentum, Range
-from jaxad.layers.batch_norm import running_average
+from jaxad.layers.batch_norm import Counted, running_average
 from jaxad.layers.chunks import map_chunks
 from jaxad.layers.cpu import on_cpu
 from jaxad.layers.images import check_rgb, check_smallest, pictured
@@ -89,8 +90,17 @@ def pooled_features(trunks, variables, x, n_scales, dtype=jnp.float32):
     return jnp.concatenate([m.mean((1, 2)) for m in maps], axis=-1)
 
   def in_chunks(x):
-    y = map_chunks(pooled, x, CPU_IMAGES_AT_ONCE)
-    return y.reshape(x.shape[0], -1)
+    parts = shares(x)
+    n = len(parts)
+
+    def of_all(x):
+      """[k, n, H, W, 3] to [k, n, D]."""
+      y = pooled(x.swapaxes(0, 1).reshape(-1, *x.shape[2:]))
+      return y.reshape(n, len(x), -1).swapaxes(0, 1)
+
+    y = map_chunks(of_all, parts.swapaxes(0, 1), CPU_IMAGES_AT_ONCE)
+    y = y.reshape(len(x) // n, n, -1).swapaxes(0, 1)
+    return y.reshape(len(x), -1)
 
   return on_cpu(in_chunks, pooled, x)
 
@@ -209,7 +219,7 @@ class Trunk(NamedTuple):
     return params, collections
 
   def features(
-    self, params, collections, x, train: bool, n_scales: int = 1
+    self, params, collections, x, train: bool | Counted, n_scales: int = 1
   ) -> tuple[list, dict]:
     """Feature maps of all scales.
 
@@ -217,7 +227,8 @@ class Trunk(NamedTuple):
       params: of the trunk.
       collections: of the trunk.
       x: [B, H, W, 3], from `normalize`.
-      train: normalise by the batch (unless `train_norms` is off).
+      train: normalise by the batch, or by its rows that count (unless
+        `train_norms` is off).
       n_scales: of the pyramid.
 
     Returns:
@@ -228,7 +239,7 @@ class Trunk(NamedTuple):
     maps, passes = [], []
     for scale in pyramid(x.astype(dtype), n_scales):
       if train and self.train_norms:
-        y, written = apply_train(self.module, params, scale)
+        y, written = apply_train(self.module, params, scale, train=train)
         passes.append(written)
       else:
         y = apply_eval(self.module, params, collections, scale)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxad.layers.batch_norm import Counted
 from jaxad.layers.dropout import DROPOUT
 
 
@@ -54,7 +55,13 @@ def _init(module, key, *args):
   return module.init(key, *args, train=False)
 
 
-def apply_train(module: nn.Module, params, *args, collections=None):
+def apply_train(
+  module: nn.Module,
+  params,
+  *args,
+  collections=None,
+  train: bool | Counted = True,
+):
   """Applies a network in training mode.
 
   Args:
@@ -63,6 +70,7 @@ def apply_train(module: nn.Module, params, *args, collections=None):
     *args: its inputs.
     collections: its other collections, where it reads them in training. (A
       `BatchNorm` does not.)
+    train: which rows its norms count.
 
   Returns:
     (its output, the collections that it wrote, for `running_average`).
@@ -70,7 +78,7 @@ def apply_train(module: nn.Module, params, *args, collections=None):
   return module.apply(
     {"params": params, **(collections or {})},
     *args,
-    train=True,
+    train=train,
     mutable=flax.core.DenyList(("params", DROPOUT)),
   )
 

@@ -25,15 +25,19 @@ rounding. Milliseconds in float32 on two cores, jax 0.10.2 (and 0.12):
       [24, 31, 31, 16] to 64, 3x3: 130 -> 25
       [24, 15, 15, 32] to 128, 3x3: 15 -> 13
 
-    gradient by the pixels, 4x4 kernels with stride 2 as of DCGANs (CPU time of
-    one core, jax 0.10.2, other load): the product of a transposed convolution
-      [64, 14, 14, 64] to 64               17 -> 10
-      [64, 16, 16, 64] to 128              23 -> 20
-      [64, 32, 32, 3] to 64, from space-to-depth 6.6 -> 3.8
-    and of a transposed one a convolution, where it was that product's transpose
-      [64, 7, 7, 128] to 64                39 -> 13
-      [64, 8, 8, 128] to 64                53 -> 20
-      [64, 4, 4, 256] to 128               32 -> 23
+    of strided kernels of 4x4 and 5x5 as of GANs, the three products (CPU time
+    of both cores, jax 0.10.2, freed memory kept; in brackets PyTorch's)
+                                 forward    by the pixels   by the kernel
+      5x5, stride 2, no padding
+      [64, 29, 29, 64] to 128      55 (30)        48 (42)  116 ->  71 (38)
+      [64, 13, 13, 128] to 256     27 (28)        26 (37)   39 ->  30 (26)
+      4x4, stride 2, padding 1
+      [64, 16, 16, 64] to 128      10  (9)  10 ->  9 (10)   13         (9)
+      [64, 8, 8, 128] to 256       10 (12)  10 ->  8  (9)   11        (10)
+      [64, 32, 32, 3] to 64         1  (2)   2       (6)     3         (3)
+    and of transposed ones, whose autodifferentiated product of all taps took
+    by the kernel 151 for the first of these and 23 for the third, and forward
+    123 for the first.
 
 Space-to-depth does not pay in the forward pass of the first of those (163 ->
 380, 85 -> 109) nor in its gradient by the kernel; and on 64 input channels it
@@ -66,11 +70,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxad.distributed import shares
 from jaxad.layers.cpu import concrete, on_cpu, winograd
 
 # Up to here the gradient by a strided convolution's input is faster through
 # space-to-depth (measured at 3 and 64 channels).
 FEW_CHANNELS = 4
+
+# From so many pixels of output of a batch on, see FEW_CHANNELS.
+MANY_PIXELS = 100_000
 
 # Up to so many pixels of output, windows are gathered on a CPU.
 FEW_PIXELS = 4
@@ -105,22 +113,14 @@ def convolve(
   if not concrete(x, kernel):
     return plain(x, kernel, stride, padding)
   window = kernel.shape[:2]
-  pixels = math.prod(_size(x, kernel, stride, padding))
   if window == (1, 1) and padding == ((0, 0), (0, 0)):
     form = lambda x, k: _product(x[:, ::stride, ::stride], k[0, 0])
-  elif pixels <= FEW_PIXELS:
+  elif math.prod(_size(x, kernel, stride, padding)) <= FEW_PIXELS:
     form = lambda x, k: _gathered(x, k, stride, padding)
   elif (stride, *window) == (1, 3, 3) and winograd.pays(x, kernel, padding):
     form = lambda x, k: winograd.convolve(x, k, padding)
-  elif (
-    (stride > 1 and x.shape[-1] <= FEW_CHANNELS)
-    or _folds(x, kernel, stride, padding)
-    or _narrow(x, kernel)
-    or len(x) * pixels > BLOCK_PIXELS
-  ):
-    return _with_gradients(x, kernel, stride, padding)
   else:
-    return plain(x, kernel, stride, padding)
+    form = lambda x, k: _down(x, k, stride, padding)
   return on_cpu(form, lambda x, k: plain(x, k, stride, padding), x, kernel)
 
 
@@ -131,9 +131,15 @@ def convolve_transposed(
   padding: tuple[tuple[int, int], tuple[int, int]],
 ) -> jax.Array:
   """See `jaxad.layers.conv.convolve_transposed`; something is left of it."""
+  folded = lambda x, k: _folded(x, k, stride, padding)
   if not concrete(x, kernel) or math.prod(x.shape[1:3]) <= FEW_PIXELS:
-    return _folded(x, kernel, stride, padding)
-  return _transposed(x, kernel, stride, padding)
+    return folded(x, kernel)
+  size = tuple(
+    stride * (n - 1) + k - sum(pads)
+    for n, k, pads in zip(x.shape[1:3], kernel.shape, padding, strict=False)
+  )
+  form = lambda x, k: _up(x, k.swapaxes(2, 3), stride, padding, size)
+  return on_cpu(form, folded, x, kernel)
 
 
 def plain(x, kernel, stride, padding):
@@ -148,16 +154,20 @@ def plain(x, kernel, stride, padding):
 
 
 def _gathered(x, kernel, stride, padding):
-  """`plain` as one product: windows [B, h, w, k^2 C_in] times the kernel."""
+  """`plain` as one product: windows times the kernel."""
+  windows = _windows(x, stride, padding, kernel.shape[:2])
+  return _product(windows, kernel.reshape(-1, kernel.shape[-1]))
+
+
+def _windows(x, stride, padding, window):
+  """What each pixel of the output sees, [B, h, w, k^2 C]."""
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  *window, _, features = kernel.shape
   rows, columns = (
     [slice(a, n - k + a + 1, stride) for a in range(k)]
     for n, k in zip(x.shape[1:3], window, strict=True)
   )
-  windows = [x[:, row, column] for row in rows for column in columns]
-  return _product(
-    jnp.concatenate(windows, axis=-1), kernel.reshape(-1, features)
+  return jnp.concatenate(
+    [x[:, row, column] for row in rows for column in columns], axis=-1
   )
 
 
@@ -165,11 +175,6 @@ def _product(x, matrix):
   """x [B, h, w, C] @ matrix, whose gradient is slow unless x has two axes."""
   y = x.reshape(-1, x.shape[-1]) @ matrix
   return y.reshape(*x.shape[:-1], -1)
-
-
-def _narrow(x, kernel):
-  """Whether the gradient by the kernel is faster through gathered windows."""
-  return max(kernel.shape[:2]) <= 3 and x.shape[-1] <= NARROW_CHANNELS
 
 
 def _space_to_depth(x, kernel, stride, padding):
@@ -207,42 +212,93 @@ def _space_to_depth(x, kernel, stride, padding):
   return plain(x, kernel, 1, ((0, 0), (0, 0)))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _with_gradients(x, kernel, stride, padding):
+# A convolution x, k -> y is bilinear, and so are its gradients by the pixels,
+# y, k -> x, and by the kernel, x, y -> k. The gradients of each of the three
+# are the other two: each has its own form, and derivatives of every order.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _down(x, kernel, stride, padding):
+  """`plain`."""
+  if _shares_windows(x, kernel, stride, padding):
+    return _gathered(x, kernel, stride, padding)
   return plain(x, kernel, stride, padding)
 
 
-def _with_gradients_jvp(stride, padding, primals, tangents):
-  """The convolution is bilinear: its tangents are two more convolutions.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _up(y, kernel, stride, padding, size):
+  """The gradient of `plain` by pixels of a size [B, *size, C_in]."""
+  x = jax.ShapeDtypeStruct((len(y), *size, kernel.shape[2]), y.dtype)
+  form = plain
+  if _folds(x, kernel, stride, padding):
+    return _folded(y, kernel.swapaxes(2, 3), stride, padding)
+  if stride > 1 and x.shape[-1] <= FEW_CHANNELS and _pixels(y) > MANY_PIXELS:
+    form = _space_to_depth
+  down = lambda x: form(x, kernel, stride, padding)
+  return jax.linear_transpose(down, x)(y)[0]
 
-  Reverse mode transposes them, so each may take the form whose transpose is
-  the faster one. Symbolic zeros keep the tangent of constant pixels (training)
-  or of a frozen kernel (gradient maps) from being computed at all.
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _across(x, y, stride, padding, window):
+  """The gradient of `plain` by a kernel [*window, C_in, C_out]."""
+  few, channels = _pixels(y) <= BLOCK_PIXELS, x.shape[-1]
+  kernel = jax.ShapeDtypeStruct((*window, channels, y.shape[-1]), x.dtype)
+  if (max(window) <= 3 and channels <= NARROW_CHANNELS) or _shares_windows(
+    x, kernel, stride, padding
+  ):
+    return _product_of_windows(x, y, stride, padding, window)
+  if few:
+    down = lambda kernel: plain(x, kernel, stride, padding)
+  else:
+    size = y.shape[1:3]
+    down = lambda kernel: _by_blocks(x, kernel, stride, padding, size)
+  return jax.linear_transpose(down, kernel)(y)[0]
+
+
+_down.defvjp(
+  lambda x, kernel, *how: (_down(x, kernel, *how), (x, kernel)),
+  lambda stride, padding, kept, y: (
+    _up(y, kept[1], stride, padding, kept[0].shape[1:3]),
+    _across(kept[0], y, stride, padding, kept[1].shape[:2]),
+  ),
+)
+_up.defvjp(
+  lambda y, kernel, *how: (_up(y, kernel, *how), (y, kernel)),
+  lambda stride, padding, size, kept, x: (
+    _down(x, kept[1], stride, padding),
+    _across(x, kept[0], stride, padding, kept[1].shape[:2]),
+  ),
+)
+_across.defvjp(
+  lambda x, y, *how: (_across(x, y, *how), (x, y)),
+  lambda stride, padding, window, kept, kernel: (
+    _up(kept[1], kernel, stride, padding, kept[0].shape[1:3]),
+    _down(kept[0], kernel, stride, padding),
+  ),
+)
+
+
+def _shares_windows(x, kernel, stride, padding):
+  """Whether one array of windows is for `_down` and `_across`.
+
+  XLA makes it once for both.
   """
-  (x, kernel), (x_dot, kernel_dot) = primals, tangents
-  y = plain(x, kernel, stride, padding)
-  y_dot = jnp.zeros_like(y)
-  default = lambda x, kernel: plain(x, kernel, stride, padding)
-  if not isinstance(x_dot, jax.custom_derivatives.SymbolicZero):
-    if _folds(x, kernel, stride, padding):
-      form = lambda x, kernel: _unfolded(x, kernel, stride, padding)
-      y_dot += on_cpu(form, default, x_dot, kernel)
-    elif stride > 1 and x.shape[-1] <= FEW_CHANNELS:
-      form = lambda x, kernel: _space_to_depth(x, kernel, stride, padding)
-      y_dot += on_cpu(form, default, x_dot, kernel)
-    else:
-      y_dot += default(x_dot, kernel)
-  if not isinstance(kernel_dot, jax.custom_derivatives.SymbolicZero):
-    if _narrow(x, kernel):
-      form = lambda x, kernel: _gathered(x, kernel, stride, padding)
-    else:
-      size = y.shape[1:3]
-      form = lambda x, kernel: _by_blocks(x, kernel, stride, padding, size)
-    y_dot += on_cpu(form, default, x, kernel_dot)
-  return y, y_dot
+  pixels = len(x) * math.prod(_size(x, kernel, stride, padding))
+  large = stride > 1 and min(kernel.shape[:2]) > 2 * stride
+  return large and pixels <= BLOCK_PIXELS
 
 
-_with_gradients.defjvp(_with_gradients_jvp, symbolic_zeros=True)
+def _product_of_windows(x, y, stride, padding, window):
+  """`_across` as one product of gathered windows."""
+  windows = _windows(x, stride, padding, window)
+  shape = (*window, x.shape[-1], y.shape[-1])
+  windows = windows.reshape(-1, windows.shape[-1])
+  y = y.reshape(-1, y.shape[-1])
+  if windows.shape[-1] < y.shape[-1]:
+    return (windows.T @ y).reshape(shape)
+  # Faster than the other way round, which XLA would make of it.
+  kernel = lax.optimization_barrier(y.T @ windows)
+  return kernel.T.reshape(shape)
 
 
 def _by_blocks(x, kernel, stride, padding, size):
@@ -251,8 +307,11 @@ def _by_blocks(x, kernel, stride, padding, size):
   count = -(-math.prod(size) // BLOCK_PIXELS)
   step = -(-size[0] // count)
   (top, _), sides = padding
+  parts = shares(x)
   blocks = []
-  for i in range(0, len(x), images):
+  for i in range(0, parts.shape[1], images):
+    part = parts[:, i : i + images]
+    part = part.reshape(-1, *x.shape[1:])
     rows = []
     for first in range(0, size[0], step):
       # The rows of x under the kernel, the first and last perhaps outside it.
@@ -260,10 +319,17 @@ def _by_blocks(x, kernel, stride, padding, size):
       last = min(first + step, size[0]) - 1
       high = stride * last + len(kernel) - top
       pad = (max(-low, 0), max(high - x.shape[1], 0))
-      block = x[i : i + images, max(low, 0) : high]
+      block = part[:, max(low, 0) : high]
       rows.append(plain(block, kernel, stride, (pad, sides)))
-    blocks.append(jnp.concatenate(rows, axis=1))
-  return jnp.concatenate(blocks)
+    rows = jnp.concatenate(rows, axis=1)
+    blocks.append(rows.reshape(len(parts), -1, *rows.shape[1:]))
+  y = jnp.concatenate(blocks, axis=1)
+  return y.reshape(len(x), *y.shape[2:])
+
+
+def _pixels(x):
+  """Of all images [B, H, W, C]."""
+  return math.prod(x.shape[:3])
 
 
 def _size(x, kernel, stride, padding):
@@ -315,43 +381,6 @@ def _folded(x, kernel, stride, padding):
   return y[:, *kept]
 
 
-def _dilated(x, kernel, stride, padding):
-  """`_folded` as a convolution of pixels with zeros between them."""
-  return lax.conv_general_dilated(
-    x,
-    kernel[::-1, ::-1],
-    window_strides=(1, 1),
-    padding=[
-      (k - 1 - before, k - 1 - after)
-      for k, (before, after) in zip(kernel.shape[:2], padding, strict=True)
-    ],
-    lhs_dilation=(stride, stride),
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _transposed(x, kernel, stride, padding):
-  return _folded(x, kernel, stride, padding)
-
-
-def _transposed_jvp(stride, padding, primals, tangents):
-  """As `_with_gradients_jvp`: `_dilated` transposes to a convolution."""
-  (x, kernel), (x_dot, kernel_dot) = primals, tangents
-  y = _folded(x, kernel, stride, padding)
-  y_dot = jnp.zeros_like(y)
-  folded = lambda x, kernel: _folded(x, kernel, stride, padding)
-  if not isinstance(x_dot, jax.custom_derivatives.SymbolicZero):
-    form = lambda x, kernel: _dilated(x, kernel, stride, padding)
-    y_dot += on_cpu(form, folded, x_dot, kernel)
-  if not isinstance(kernel_dot, jax.custom_derivatives.SymbolicZero):
-    y_dot += folded(x, kernel_dot)
-  return y, y_dot
-
-
-_transposed.defjvp(_transposed_jvp, symbolic_zeros=True)
-
-
 def _folds(x, kernel, stride, padding):
   """Whether the gradient by the pixels is a faster `_folded`."""
   size = _size(x, kernel, stride, padding)
@@ -362,11 +391,3 @@ def _folds(x, kernel, stride, padding):
     and list(x.shape[1:3]) == [stride * n for n in size]
     and len(x) * math.prod(size) <= BLOCK_PIXELS
   )
-
-
-def _unfolded(x, kernel, stride, padding):
-  """`plain`, as what a `_folded` transposes to and is transposed to."""
-  size = _size(x, kernel, stride, padding)
-  y = jax.ShapeDtypeStruct((len(x), *size, kernel.shape[-1]), x.dtype)
-  folded = lambda y: _folded(y, kernel.swapaxes(2, 3), stride, padding)
-  return jax.linear_transpose(folded, y)(x)[0]
