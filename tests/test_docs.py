@@ -163,7 +163,8 @@ def parse(monkeypatch):
           stop()
 
         patch.setattr(argparse.ArgumentParser, "parse_args", then_stop)
-      assert not importlib.import_module(f"jaxad.{command}").main(words)
+      module = command if "." in command else f"jaxad.{command}"
+      assert not importlib.import_module(module).main(words)
 
   return read
 
@@ -185,7 +186,7 @@ def test_every_command_parses(page, parse, tmp_path, monkeypatch):
         parse(words[0], words[1:])
       elif words[0] == "-m" and words[1].startswith("benchmarks."):
         monkeypatch.syspath_prepend(str(ROOT))
-        importlib.import_module(words[1]).parse(words[2:])
+        parse(words[1], words[2:])
       elif words[0].endswith(".py"):
         assert (ROOT / words[0]).is_file(), words
 

@@ -83,6 +83,9 @@ MANY_PIXELS = 100_000
 # Up to so many pixels of output, windows are gathered on a CPU.
 FEW_PIXELS = 4
 
+# The longest side of a kernel whose windows are gathered, see _shares_windows.
+MOST_TAPS = 5
+
 # Up to so many channels, the gradient by a 3x3 kernel is a matrix product of
 # gathered windows on a CPU.
 NARROW_CHANNELS = 32
@@ -281,10 +284,12 @@ _across.defvjp(
 def _shares_windows(x, kernel, stride, padding):
   """Whether one array of windows is for `_down` and `_across`.
 
-  XLA makes it once for both.
+  XLA makes it once for both. Of kernels of many taps, as AlexNet's first of
+  11x11, to compile it takes minutes.
   """
   pixels = len(x) * math.prod(_size(x, kernel, stride, padding))
-  large = stride > 1 and min(kernel.shape[:2]) > 2 * stride
+  taps = kernel.shape[:2]
+  large = stride > 1 and 2 * stride < min(taps) and max(taps) <= MOST_TAPS
   return large and pixels <= BLOCK_PIXELS
 
 
