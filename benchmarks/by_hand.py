@@ -35,6 +35,9 @@ def dra_bytes(
     references   the mean map that all devices compare with, and its gradient
 
   and four losses, and the number of rows of each, once.
+
+  Where a device has many images, XLA:CPU exchanges more: there the gradient of
+  a kernel is summed by blocks, see `jaxad/layers/cpu/conv.py`, one by one.
   """
   import jax
 

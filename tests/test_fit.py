@@ -143,7 +143,8 @@ def compiled_once():
   """Runs of the same phase share what they compile."""
   found = {}
 
-  def cached(phase, feed, indices):
+  def cached(phase, feed, indices, shardings):
+    assert shardings is None  # the state of these runs is whole
     key = phase.step, phase.draw, feed.mesh, feed.on_device, indices.padded
     if key not in found:
       found[key] = compile_update(phase, feed, indices)
