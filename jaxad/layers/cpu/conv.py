@@ -25,19 +25,22 @@ rounding. Milliseconds in float32 on two cores, jax 0.10.2 (and 0.12):
       [24, 31, 31, 16] to 64, 3x3: 130 -> 25
       [24, 15, 15, 32] to 128, 3x3: 15 -> 13
 
-    of strided kernels of 4x4 and 5x5 as of GANs, the three products (CPU time
-    of both cores, jax 0.10.2, freed memory kept; in brackets PyTorch's)
-                                 forward    by the pixels   by the kernel
-      5x5, stride 2, no padding
-      [64, 29, 29, 64] to 128      55 (30)        48 (42)  116 ->  71 (38)
-      [64, 13, 13, 128] to 256     27 (28)        26 (37)   39 ->  30 (26)
-      4x4, stride 2, padding 1
-      [64, 16, 16, 64] to 128      10  (9)  10 ->  9 (10)   13         (9)
-      [64, 8, 8, 128] to 256       10 (12)  10 ->  8  (9)   11        (10)
-      [64, 32, 32, 3] to 64         1  (2)   2       (6)     3         (3)
-    and of transposed ones, whose autodifferentiated product of all taps took
-    by the kernel 151 for the first of these and 23 for the third, and forward
-    123 for the first.
+    kernels of GANs, stride 2: forward and both gradients (CPU time of both
+    cores, jax 0.10.2, freed memory kept as by `jaxad.runtime`, other load; in
+    brackets PyTorch's)
+      5x5, no padding: windows, gathered once for two of the three products
+        [64, 29, 29, 64] to 128              231 -> 154 (110)
+        [64, 13, 13, 128] to 256             109 ->  79  (91)
+      the same, transposed: the gradients of a convolution
+        [64, 13, 13, 128] to 64              247 -> 160 (110)
+        [64, 5, 5, 256] to 128               114 ->  79  (91)
+      4x4, padding 1, transposed
+        [64, 8, 8, 128] to 64                 41 ->  31
+        [64, 4, 4, 256] to 128                34 ->  28
+    gradient by the pixels of such 4x4 kernels: the product of a transposed
+    convolution (CPU time of one core)
+      [64, 14, 14, 64] to 64                 17 -> 10
+      [64, 16, 16, 64] to 128                23 -> 20
 
 Space-to-depth does not pay in the forward pass of the first of those (163 ->
 380, 85 -> 109) nor in its gradient by the kernel; and on 64 input channels it
