@@ -14,7 +14,7 @@ from benchmarks import machine
 from benchmarks.harness import Options, Program, peak_memory
 from benchmarks.workload import Size, Workload
 from benchmarks.workloads import WORKLOADS
-from jaxad import distributed, feed
+from jaxad import distributed, feed, runtime
 from jaxad.data import Dataset, Examples
 from jaxad.evaluation.scoring import Scorer
 
@@ -32,6 +32,7 @@ def steps_in_a_run(device: str) -> int:
 
 def make(name: str, options: Options) -> Program:
   """jaxad's program of a workload."""
+  runtime.keep_memory()  # as its commands do
   workload = WORKLOADS[name]
   size = workload.size(options.small, distributed.on_cpu())
   detector = make_detector(workload, size, options.bfloat16)
