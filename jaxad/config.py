@@ -180,13 +180,8 @@ def base(
     preset: DATASET or DATASET/SUBSET, for `data.name` and `data.subset`.
     default: the preset in place of None.
   """
-  defaults = lambda field: (
-    {name: defaults(part) for name, part in field.items()}
-    if isinstance(field, dict)
-    else field.default
-  )
   # Values are checked when all are set, by types that know more than Python's.
-  config = ConfigDict(defaults(schema(method)), type_safe=False)
+  config = ConfigDict(_defaults(schema(method)), type_safe=False)
   config.data.name, _, subset = (preset or default).partition("/")
   config.data.subset = subset or None
   if config.data.name in data.TABLES:
@@ -238,6 +233,33 @@ def open_set(method: str, preset: str | None) -> ConfigDict:
   config.detector.optimizer.schedule = "late"
   config.detector.optimizer.decay_every = 8
   return config
+
+
+def completed(config: dict) -> dict:
+  """A stored configuration with the defaults of fields that it lacks.
+
+  Those that came after the version that stored it.
+  """
+  method = config.get("method")
+  if not isinstance(method, str) or method not in METHODS:
+    return config
+  return _filled(config, _defaults(schema(method)))
+
+
+def _filled(given, defaults):
+  """`given`, with what it lacks of a nested dict."""
+  if not isinstance(given, dict) or not isinstance(defaults, dict):
+    return given
+  return {
+    name: _filled(given.get(name, default), default)
+    for name, default in defaults.items()
+  } | {name: value for name, value in given.items() if name not in defaults}
+
+
+def _defaults(field):
+  if isinstance(field, dict):
+    return {name: _defaults(part) for name, part in field.items()}
+  return field.default
 
 
 def baseline(method: str, preset: str | None) -> ConfigDict:

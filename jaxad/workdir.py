@@ -12,7 +12,7 @@ import jax
 
 import jaxad
 from jaxad import foreign, hosts
-from jaxad.config import first_difference
+from jaxad.config import completed, first_difference
 from jaxad.data.fingerprint import Row, difference, fingerprint
 from jaxad.errors import InputError
 from jaxad.report import tables
@@ -180,6 +180,7 @@ class Workdir:
         f"--resume: {self.path} holds no run (no config.json); leave --resume "
         "out to start one."
       )
+    theirs = completed(theirs)
     if found := first_difference(theirs, dict(self._config), ignore=FREE):
       raise InputError(
         f"--resume: {self.path} is a run of another configuration: {found}; "

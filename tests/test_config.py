@@ -655,6 +655,27 @@ def test_first_difference(config):
   assert configs.first_difference({"a": 1}, {"a": {"b": 1}})
 
 
+def test_a_configuration_of_an_older_version_is_completed():
+  ours = configs.base("dra").to_dict()
+  theirs = json.loads(json.dumps(ours))
+  theirs["train"] |= {"epochs": 9, "gone": 1}
+  for group, field in (("train", "dtype"), ("trunk", "width")):
+    part = theirs["detector"][group] if group == "trunk" else theirs[group]
+    del part[field]
+  del theirs["eval"]
+  found = configs.completed(theirs)
+  assert found["train"].pop("gone") == 1
+  assert configs.first_difference(found, ours) == (
+    "config.train.epochs is 9 there and 1 here"
+  )
+  found["train"]["epochs"] = 1
+  assert configs.first_difference(found, ours) is None
+  for method in ("none", ["dra"], None):
+    damaged = {"method": method, "train": 3}
+    assert configs.completed(damaged) == damaged
+  assert configs.completed({"method": "dra", "train": 3})["train"] == 3
+
+
 def test_first_difference_of_tuples_and_of_fields_that_do_not_count():
   config = configs.base("dra")
   theirs = json.loads(json.dumps(config.to_dict()))
