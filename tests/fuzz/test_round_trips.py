@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 from scipy import io as of_matlab
 
-from jaxad import cli, config, fields, matlab_file, named_arrays, tensor_file
+from jaxad import (
+  config,
+  fields,
+  listings,
+  matlab_file,
+  named_arrays,
+  tensor_file,
+)
 from jaxad.data import table_files
 from jaxad.errors import InputError
 from jaxad.predictions import Predictions
@@ -149,7 +156,7 @@ def test_a_value_that_is_shown_is_parsed_again(data):
   config.check(changed)
   value = fields.parse(text, FIELDS[name].kind)
   again = config.base("ganomaly")
-  config.override(again, name, cli._shown(value))
+  config.override(again, name, listings._shown(value))
   assert again.to_dict() == changed.to_dict()
 
 
