@@ -55,7 +55,7 @@ def test_tensorflow_gives_the_scores_of_the_run(method, tmp_path, capsys):
 def test_an_operation_that_tensorflow_lacks_is_named(
   tmp_path, capfd, monkeypatch
 ):
-  top = lambda z, rate: jax.lax.top_k(z.reshape(len(z), -1), 1)[0]
+  top = lambda z, rate: jax.lax.top_k(z.reshape(z.shape[0], -1), 1)[0]
   monkeypatch.setattr("jaxad.networks.heads.top_k_mean", top)
   write_run(tmp_path / "run", "saoe")
   arguments = ["export", "--format=saved_model", f"--run={tmp_path / 'run'}"]
