@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -213,8 +214,9 @@ def ended(processes):
 
 
 def lines_of(said):
-  """What was printed, but for the line with which gloo starts."""
-  return [x for x in said.splitlines() if not x.startswith("[Gloo]")]
+  """What was printed, but for what gloo's threads say at the start."""
+  said = re.sub(r"\[Gloo\] Rank .+? ranks is : \d+", "", said)
+  return [line for line in said.splitlines() if line]
 
 
 def check_ended_well(found):
