@@ -35,8 +35,9 @@ from jaxad import distributed
 from jaxad.errors import INTERRUPTED, USAGE_ERROR, InputError
 
 # Seconds: until all processes have met; until one that says nothing is given
-# up; until all have heard of an error.
-MEETING, HEARTBEAT, HEARING = 300, 100, 5
+# up; until all have heard of an error, which takes one on a machine that is not
+# busy; until one that is lost may have said why.
+MEETING, HEARTBEAT, HEARING, TELLING = 300, 100, 30, 5
 
 ADDRESS, COUNT, INDEX = (
   "JAX_COORDINATOR_ADDRESS",
@@ -306,7 +307,7 @@ def _fail(error) -> NoReturn:
   """Tells the other processes of an error and raises it."""
   lost = any(word in str(error) for word in ("Gloo", "NCCL", "coordination"))
   if lost and not isinstance(error, InputError):
-    time.sleep(HEARING)  # for what the other process may say of itself
+    time.sleep(TELLING)  # for what the other process may say of itself
     error = InputError(
       "another process of this run has ended; its output may say why. Start "
       "all again, with --resume where there is a checkpoint."
