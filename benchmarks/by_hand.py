@@ -77,50 +77,39 @@ def exchanged(method: str, state, shape, merged: bool = False) -> int | None:
 def steps_at_paper_size() -> dict[str, projection.Step]:
   """What a step of each method costs, in operations and bytes by hand.
 
-  DifferNet: 24 images of 448 pixels in 4 views; the trunk has 3.58 G
-  multiply-adds a view, forward alone, and the flow 0.172 G a row in three
-  passes. DRA: 48 images of 448 pixels at two scales, 9.07 G in three passes,
-  and 5 references; its norms read and write their maps about ten times, and
-  send five messages a scale, as XLA:CPU combines them.
+  Operations, and bytes of the optimiser, are those of `METHOD/train` in
+  `benchmarks/workloads.py`. DifferNet turns each of 24 images into 4 views,
+  which are read or written about six times. DRA's norms read and write the maps
+  of 48 images about ten times, and send five messages a scale, as XLA:CPU
+  combines them.
   """
   import jax
   import jax.numpy as jnp
 
-  import jaxad
+  from benchmarks import jax_side
+  from benchmarks.workloads import WORKLOADS
 
+  # Maps of ResNet-18: 2.5 M elements at 224 pixels, four times at 448.
+  maps = 4 * 2.5e6 * (1 + 1 / 4) * FLOAT
+  # Images, bytes moved for each, messages of a step.
+  others = {
+    "differnet": (24, 4 * 6 * FLOAT * 448**2 * 3, 1),
+    "dra": (48, 10 * maps, 5 * 2 * 21),
+  }
   found = {}
-  for method, side, batch in (("differnet", 448, 24), ("dra", 448, 48)):
-    detector = (
-      jaxad.differnet(weights="random")
-      if method == "differnet"
-      else jaxad.dra(
-        trunk=jaxad.Trunk(weights="random"),
-        optimizer=jaxad.ClippedAdam(schedule="constant"),
-      )
-    )
-    x = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
+  for method, (batch, bytes_a_row, messages) in others.items():
+    workload = WORKLOADS[f"{method}/train"]
+    shape = workload.full.shape
+    detector = jax_side.make_detector(workload, workload.full)
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.uint8)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda k, d=detector, x=x: d.init(k, {"x": x}), key)
-    size = exchanged(method, state, (side, side, 3), merged=True)
-    if method == "differnet":
-      moved = FLOAT * 7 * _elements(state.params["flow"])
-      step = projection.Step(
-        flops=4 * 2 * (3.58e9 + 3 * 0.172e9),
-        bytes_a_row=4 * 6 * FLOAT * 448**2 * 3,
-        bytes=moved + 3 * moved / 7,
-        collectives=[(size, 1)],
-        batch=batch,
-      )
-    else:
-      moved = FLOAT * 7 * _elements(state.params)
-      # Maps of ResNet-18: 2.5 M elements at 224 pixels, four times at 448.
-      maps = 4 * 2.5e6 * (1 + 1 / 4) * FLOAT
-      step = projection.Step(
-        flops=2 * 3 * 9.07e9 * 53 / 48,
-        bytes_a_row=10 * maps,
-        bytes=moved,
-        collectives=[(size, 5 * 2 * 21)],
-        batch=batch,
-      )
-    found[method] = step
+    operations, moved = map(sum, zip(*workload.needs, strict=True))
+    found[method] = projection.Step(
+      flops=operations / batch,
+      bytes_a_row=bytes_a_row,
+      bytes=moved,
+      collectives=[(exchanged(method, state, shape, merged=True), messages)],
+      batch=batch,
+    )
   return found

@@ -27,7 +27,6 @@ takes the same model to machines that are not at hand, by their data sheets.
 import argparse
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks import by_hand, projection
+from benchmarks.arguments import file_in_a_folder, names_of
+from benchmarks.table import replace
 
 
 class Study(NamedTuple):
@@ -57,7 +58,7 @@ class Study(NamedTuple):
 
 
 def differnet(small: bool) -> Study:
-  """The whole step, or with `small` a flow of few parameters."""
+  """A flow of four blocks at 128 pixels; `small` has fewer parameters."""
   import jaxad
 
   sizes = dict(n_blocks=2, hidden=64) if small else dict(n_blocks=4, hidden=512)
@@ -339,23 +340,25 @@ def main(argv: list[str] | None = None) -> None:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  names = lambda text: text.split(",")
   counts = lambda text: [int(n) for n in text.split(",")]
   add = parser.add_argument
-  add("--methods", type=names, default=list(STUDIES), metavar="differnet,dra")
+  add(
+    "--methods",
+    type=names_of(STUDIES),
+    default=list(STUDIES),
+    metavar="differnet,dra",
+  )
   add("--devices", type=counts, default=[1, 2, 4, 8], metavar="1,2,4,8")
   add("--small", action="store_true", help="reduced sizes, a quick check")
   add("--steps", type=int, default=5, help="to take the median of; 0: compile")
-  add("--json", type=pathlib.Path, metavar="FILE", help="write all to FILE")
-  add("--plot", type=pathlib.Path, metavar="FILE", help="draw (.svg, .png)")
+  file = dict(type=file_in_a_folder, metavar="FILE")
+  add("--json", help="write all to FILE", **file)
+  add("--plot", help="draw (.svg, .png)", **file)
   add("--point", type=json.loads, help=argparse.SUPPRESS)
   args = parser.parse_args(argv)
   if args.point:
     print(json.dumps(measure(**args.point)))
     return
-  for name in args.methods:
-    if name not in STUDIES:
-      parser.error(f"--methods: {name}: expected some of {', '.join(STUDIES)}")
   if min(args.devices) < 1:
     parser.error("--devices must be at least 1")
   from jaxad import provenance
@@ -391,7 +394,7 @@ def main(argv: list[str] | None = None) -> None:
       "assumptions": projection.ASSUMPTIONS,
       "machines": [machine._asdict() for machine in projection.MACHINES],
     }
-    args.json.write_text(json.dumps(found, indent=2) + "\n")
+    replace(args.json, json.dumps(found, indent=2) + "\n")
   if args.plot:
     projection.plot([p for p in points if "model_ms" in p], ahead, args.plot)
 

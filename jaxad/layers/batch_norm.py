@@ -38,7 +38,7 @@ class Counted(NamedTuple):
   """In place of `train=True`: rows that the statistics count.
 
   Attributes:
-    weight: [B], 1 or 0.
+    weight: [B] float32, 1 or 0.
     rows: how many ones.
   """
 

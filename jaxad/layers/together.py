@@ -21,8 +21,8 @@ def together(
   """Two batches as one, equally shared by the devices.
 
   Args:
-    few: [R, ...], rows that every device has.
-    x: [B, ...], rows that the devices share.
+    few: [R, ...] float32, rows that every device has.
+    x: [B, ...] float32, rows that the devices share.
 
   Returns:
     (rows [R' + B, ...] in some order, R' - R of them zeros so that the devices

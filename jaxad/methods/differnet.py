@@ -314,11 +314,8 @@ def differnet(
       return magnitude.mean(1), *(s.reshape(rows[1].shape) for s in scores)
 
     # Image by image, or as many as fit: no map of a piece waits for others.
-    rows, at_once = (
-      (x, test_angles(x, keys)),
-      views_at_once // n_transforms_test,
-    )
-    maps = map_chunks(of_images, rows, max(1, at_once))
+    at_once = max(1, views_at_once // n_transforms_test)
+    maps = map_chunks(of_images, (x, test_angles(x, keys)), at_once)
     magnitude, latent, nll = (
       m.reshape((x.shape[0],) + m.shape[2:]) for m in maps
     )
