@@ -47,8 +47,8 @@ def pytest_addoption(parser):
 def pytest_cmdline_main(config):
   """Two tests at a time, where pytest-xdist is installed and -n is not given.
 
-  A test compiles on one core; each process takes up to 5 GB. The tests of a file
-  stay together: they share runs that fixtures made, and what was compiled.
+  A test compiles on one core; each process takes up to 5 GB. The tests of a
+  file stay together: they share runs that fixtures made, and what was compiled.
   """
   option = config.option
   unset = getattr(option, "numprocesses", 0) is None
