@@ -36,8 +36,9 @@ from jaxad.errors import INTERRUPTED, USAGE_ERROR, InputError
 
 # Seconds: until all processes have met; until one that says nothing is given
 # up; until all have heard of an error, which takes one on a machine that is not
-# busy; until one that is lost may have said why.
-MEETING, HEARTBEAT, HEARING, TELLING = 300, 100, 30, 5
+# busy; until one that is lost may have said why; from the last word of one to
+# its end.
+MEETING, HEARTBEAT, HEARING, TELLING, LEAVING = 300, 100, 30, 5, 1
 
 ADDRESS, COUNT, INDEX = (
   "JAX_COORDINATOR_ADDRESS",
@@ -51,9 +52,9 @@ _LONG = 7 * 24 * 3600 * 1000
 # Bytes that are sent at once.
 _CHUNK = 1 << 26
 
-# Keys of what is said, in the order of saying, and why a process has ended.
+# Keys of what is said, in the order of saying; why all end, and who does.
 _numbers = itertools.count()
-_FAILURE, _HEARD = "jaxad/failure", "jaxad/heard"
+_FAILURE, _ENDED = "jaxad/failure", "jaxad/ended"
 
 # Held by what ends this process: its own error, or that of another.
 _ending = threading.Lock()
@@ -318,8 +319,6 @@ def _fail(error) -> NoReturn:
   said = f"{error}" if known else "it failed, see its output"
   told = [jax.process_index(), None if stopped else said]
   _say(_FAILURE, json.dumps(told))
-  _say(f"{_HEARD}/{jax.process_index()}", "")
-  _wait_for_hearers()
   raise error
 
 
@@ -331,7 +330,6 @@ def _listen():
       return
     with contextlib.suppress(Exception):  # nobody did
       told = client.key_value_try_get(_FAILURE)
-  _say(f"{_HEARD}/{jax.process_index()}", "")
   if not _ending.acquire(blocking=False):
     return
   index, error = json.loads(told)
@@ -339,7 +337,6 @@ def _listen():
   if error is None:
     said = f"stopped, as process {index} was; start all again, with --resume"
   print(said, file=sys.__stderr__)
-  _wait_for_hearers()
   _end(INTERRUPTED if error is None else USAGE_ERROR)
 
 
@@ -350,16 +347,6 @@ _listener = threading.Thread(target=_listen, daemon=True)
 def _say(key, value):
   with contextlib.suppress(Exception):  # it was said before, or all are gone
     service.global_state.client.key_value_set(key, value)
-
-
-def _wait_for_hearers():
-  """The others hear by process 0, so it is the last to go."""
-  until = time.monotonic() + HEARING
-  for index in range(1, jax.process_count() if first() else 0):
-    left = max(1, int(1000 * (until - time.monotonic())))
-    with contextlib.suppress(Exception):  # it is gone
-      client = service.global_state.client
-      client.blocking_key_value_get(f"{_HEARD}/{index}", left)
 
 
 def leave(command: Callable[[], int]) -> int:
@@ -387,4 +374,18 @@ def _end(code) -> NoReturn:
   for stream in (sys.__stdout__, sys.__stderr__):
     with contextlib.suppress(OSError):
       stream.flush()
+  if _listener.ident is not None:  # all have met
+    _say(f"{_ENDED}/{jax.process_index()}", "")
+    _wait_for_others()
   os._exit(code)
+
+
+def _wait_for_others():
+  """The others hear by process 0 and crash without it, so it goes last."""
+  until = time.monotonic() + HEARING
+  for index in range(1, jax.process_count() if first() else 0):
+    left = max(1, int(1000 * (until - time.monotonic())))
+    with contextlib.suppress(Exception):  # it is gone
+      client = service.global_state.client
+      client.blocking_key_value_get(f"{_ENDED}/{index}", left)
+  time.sleep(LEAVING if first() else 0)

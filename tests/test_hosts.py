@@ -412,6 +412,14 @@ def test_a_signal_to_one_stops_all_at_one_step(two, tmp_path):
   assert scores_of(workdir) == scores_of(two / "ocgan")
 
 
+# Process 1 is slow to go; without process 0 JAX would end it by a crash.
+SLOW = """
+import time
+end = hosts._end
+hosts._end = lambda code: (time.sleep(3 * me), end(code))
+"""
+
+
 @pytest.mark.whole
 def test_other_data_on_one_of_them_are_told(table, tmp_path):
   lines = table.read_text().splitlines()
@@ -420,7 +428,7 @@ def test_other_data_on_one_of_them_are_told(table, tmp_path):
   given = lambda index: arguments_of(
     "rx", tmp_path / "run", data_root=[table, other][index]
   )
-  for code, _, err in ended(start(2, COMMAND.format(patch=""), given)):
+  for code, _, err in ended(start(2, COMMAND.format(patch=SLOW), given)):
     assert code == USAGE_ERROR
     assert "process 1 of the run is not like process 0" in err
     assert "has another content" in err and "Traceback" not in err
