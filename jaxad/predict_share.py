@@ -7,22 +7,14 @@ list. No process waits for another, and one that was stopped is started again.
 All of them see one disk.
 """
 
-import hashlib
+import contextlib
 import os
 import pathlib
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 
-from jaxad.predictions import (
-  MAPS,
-  SHARES,
-  SUMMARY,
-  Predictions,
-  rows_of,
-  summary_of,
-)
-from jaxad.report import tables
+from jaxad.predictions import MAPS, SHARES, Predictions, is_finished
 
 # Seconds for which another process may be at work in the results.
 _WAIT = 3600
@@ -53,15 +45,14 @@ def predict_share(
   folder = lambda k: output / SHARES / f"{k}-of-{count}"
   cuts = [len(paths) * k // count for k in range(count + 1)]
   parts = [paths[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
-  names = "\0".join(paths).encode(errors="surrogateescape")
-  listed = hashlib.sha256(names).hexdigest()
   with opened(output, paths, _WAIT) as found:
     todo = set(found.todo)
   summary = scored(folder(index), [p for p in parts[index] if p in todo])
-  summary |= {"list": listed}
-  tables.write_json(folder(index) / SUMMARY, summary)
   with opened(output, paths, _WAIT) as found:
-    done = [summary_of(folder(k)).get("list") == listed for k in range(count)]
+    rows, todo = {}, set(found.todo)
+    for place in filter(is_finished, map(folder, range(count))):
+      rows |= {row["path"]: (place, row) for row in found.valid_rows(place)}
+    done = [all(p in rows for p in part if p in todo) for part in parts]
     if not all(done):
       print(
         f"{sum(done)} of {count} shares are done; the last process puts them "
@@ -69,12 +60,18 @@ def predict_share(
         file=sys.stderr,
       )
       return summary
-    todo = set(found.todo)
-    for k, part in enumerate(parts):
-      rows = {row["path"]: row for row in rows_of(folder(k), found.columns)}
-      found.append([rows[path] for path in part if path in todo])
-      for file in (folder(k) / MAPS).glob("*"):
-        (output / MAPS).mkdir(exist_ok=True)
-        os.replace(file, output / MAPS / file.name)
+    wanted = [rows[path] for path in paths if path in todo]
+    for place, row in wanted:
+      if row["map"]:
+        _move_map(row["map"], place, output)
+    found.append([row for _, row in wanted])
     shutil.rmtree(output / SHARES)
     return summed(found)
+
+
+def _move_map(name, place, output):
+  """With its overlay; both have gone where a process was stopped meanwhile."""
+  (output / MAPS).mkdir(exist_ok=True)
+  for file in (name, pathlib.PurePath(name).with_suffix(".png")):
+    with contextlib.suppress(FileNotFoundError):
+      os.replace(place / file, output / file)

@@ -66,12 +66,13 @@ class Predictions:
     wait: float = 0,
   ):
     self.path, self._run, self._threshold = folder, run, dict(threshold)
+    self._with_maps = with_maps
     self.columns = ("path", "score", "predicted", "brightness")
     self.columns += (*(f"part_{name}" for name in parts), "map")
     self.columns += ("bytes", "modified", "error")
     with contextlib.ExitStack() as stack:
       before = stack.enter_context(held(folder, run, wait))
-      self._resume(set(paths), before, with_maps)
+      self._resume(set(paths), before)
       self.todo = [path for path in paths if path not in self._done]
       self._held = stack.pop_all()
 
@@ -92,13 +93,22 @@ class Predictions:
 
   def rows(self) -> Iterator[dict[str, str]]:
     """All rows that are there, in the order of writing."""
-    return rows_of(self.path, self.columns)
+    return _rows_of(self.path, self.columns)
+
+  def valid_rows(self, folder: pathlib.Path) -> Iterator[dict[str, str]]:
+    """Those of another folder, decided by this threshold.
+
+    Without those whose file has changed since, and those that lack a map.
+    """
+    for row in _rows_of(folder, self.columns):
+      if _is_valid(row, self._with_maps):
+        yield _decided(row, self._threshold["value"])
 
   def write_summary(self, summary: Mapping) -> None:
     """Writes `scores.json`: the run, the threshold, and more."""
     write_summary(self.path, self._run, self._threshold, summary)
 
-  def _resume(self, paths, before, with_maps):
+  def _resume(self, paths, before):
     """Opens the table behind its last whole row."""
     path, limit = self.path / TABLE, self._threshold["value"]
     if not path.exists():
@@ -109,7 +119,8 @@ class Predictions:
       end = len(file.readline())
       file.seek(0)
       for row, end in _whole_rows(file, self.columns):  # noqa: B007
-        if row["path"] in paths and _is_stale(row, with_maps):
+        again = row["error"] or not _is_valid(row, self._with_maps)
+        if row["path"] in paths and again:
           kept = False
         else:
           self._done.add(row["path"])
@@ -129,9 +140,7 @@ class Predictions:
       writer.writerows(rows)
 
 
-def rows_of(
-  folder: pathlib.Path, columns: tuple[str, ...]
-) -> Iterator[dict[str, str]]:
+def _rows_of(folder, columns):
   """All whole rows that are there, in the order of writing."""
   with (folder / TABLE).open("rb") as file:
     for row, _ in _whole_rows(file, columns):
@@ -204,12 +213,13 @@ def _threshold_of(folder, run):
   return limit
 
 
-def summary_of(folder: pathlib.Path) -> dict:
-  """What stands in `scores.json`; {} where there is none."""
+def is_finished(folder: pathlib.Path) -> bool:
+  """Whether the summary is there, which is written at the end."""
   try:
-    return foreign.parse_json(foreign.read_bytes(folder / SUMMARY))
+    summary = foreign.parse_json(foreign.read_bytes(folder / SUMMARY))
   except (OSError, ValueError):
-    return {}
+    return False
+  return "n_images" in summary
 
 
 def write_summary(
@@ -224,15 +234,16 @@ def state_of(path: str) -> dict[str, str]:
   """What tells whether a file has changed, as columns; empty without a file."""
   try:
     found = os.stat(path)
-  except OSError:
+  except (OSError, ValueError):  # the latter of a name with a NUL
     return {"bytes": "", "modified": ""}
   return {"bytes": str(found.st_size), "modified": str(found.st_mtime_ns)}
 
 
-def _is_stale(row, with_maps):
+def _is_valid(row, with_maps):
+  """Whether the file is as it was, and all that was asked for is there."""
   now = state_of(row["path"])
-  changed = any(row[name] != value for name, value in now.items())
-  return bool(row["error"]) or changed or (with_maps and not row["map"])
+  same = all(row[name] == value for name, value in now.items())
+  return same and bool(row["map"] or row["error"] or not with_maps)
 
 
 def _decided(row, limit):

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -389,6 +390,98 @@ def test_a_share_that_was_stopped_goes_on(run, new, tmp_path, monkeypatch):
       monkeypatch.setenv("JAX_PROCESS_ID", index)
       assert call(run, new, out, "--distributed") == 0
   assert (out / "scores.csv").read_bytes() == before
+
+
+@pytest.fixture
+def shared(run, new, tmp_path, monkeypatch):
+  """Calls one of two processes that share the images of a folder."""
+  monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+
+  def shared(index, *more):
+    monkeypatch.setenv("JAX_PROCESS_ID", f"{index}")
+    return call(run, new, tmp_path / "out", "--distributed", *more)
+
+  return shared
+
+
+def check_whole(run, new, tmp_path, *more):
+  """The rows of two processes are those of one."""
+  assert call(run, new, tmp_path / "whole", *more) == 0
+  of = lambda name: {row["path"]: row for row in rows(tmp_path / name)}
+  found, expected = of("out"), of("whole")
+  assert sorted(found) == sorted(expected)
+  for path, row in expected.items():
+    for name in ("map", "error", "bytes", "modified", "predicted"):
+      assert found[path][name] == row[name]
+  summary = lambda name: json.loads(
+    (tmp_path / name / "scores.json").read_text()
+  )
+  for name in ("threshold", "n_images", "n_anomalous"):
+    assert summary("out")[name] == summary("whole")[name]
+  assert not (tmp_path / "out/shares").exists()
+
+
+def test_a_share_that_was_done_is_done_again(shared, run, new, tmp_path):
+  assert shared(0) == 0 and shared(0) == 0
+  assert not rows(tmp_path / "out")
+  assert shared(1) == 0
+  check_whole(run, new, tmp_path)
+
+
+def test_images_that_change_between_the_shares(shared, run, new, tmp_path):
+  assert shared(0) == 0
+  path = find_images([str(new)], None)[0]
+  Image.fromarray(images_of(20)[-1]).save(path)
+  assert shared(1) == 0
+  assert not rows(tmp_path / "out")  # one row is of another image
+  assert shared(0) == 0
+  check_whole(run, new, tmp_path)
+  # Also after one of them was started once more than needed.
+  assert shared(0) == 0
+  Image.fromarray(images_of(21)[-1]).save(path)
+  shutil.rmtree(tmp_path / "whole")
+  assert shared(1) == 0 and shared(0) == 0
+  check_whole(run, new, tmp_path)
+
+
+def test_shares_of_other_settings(shared, run, new, tmp_path):
+  """The last threshold decides on all; images without a map get one."""
+  assert shared(0, "--threshold=1e9") == 0
+  more = ("--threshold=-1e9", "--maps")
+  assert shared(1, *more) == 0
+  assert not rows(tmp_path / "out")
+  assert shared(0, *more) == 0
+  check_whole(run, new, tmp_path, *more)
+
+
+@pytest.mark.parametrize("moment", ["replace", "rmtree"])
+def test_stopped_while_shares_are_put_together(
+  shared, run, new, tmp_path, monkeypatch, moment
+):
+  assert shared(0, "--maps") == 0
+  module = {"replace": os, "rmtree": shutil}[moment]
+  real = getattr(module, moment)
+
+  def stopped(*paths):
+    real(*paths)
+    if moment == "rmtree" or "maps" in pathlib.Path(paths[1]).parts:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(module, moment, stopped)
+    assert shared(1, "--maps") == cli.INTERRUPTED
+  assert shared(1, "--maps") == 0
+  check_whole(run, new, tmp_path, "--maps")
+
+
+def test_a_name_that_cannot_be(run, new, tmp_path, monkeypatch):
+  """A row says so, as of every image that cannot be read."""
+  listed = f"{new / '01.png'}\0.png\n{new / '01.png'}\n"
+  stdin = io.TextIOWrapper(io.BytesIO(listed.encode()))
+  monkeypatch.setattr(sys, "stdin", stdin)
+  assert call(run, "-", tmp_path / "out") == 1
+  found = rows(tmp_path / "out")
+  assert sorted(bool(row["error"]) for row in found) == [False, True]
 
 
 def test_nothing_says_which_share(run, new, tmp_path, monkeypatch, capsys):
