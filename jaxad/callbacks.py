@@ -19,6 +19,7 @@ from jaxad.detector import Plan, State
 from jaxad.errors import InputError
 from jaxad.event_files import EventFiles
 from jaxad.loop import Callback, Diverged, Moment
+from jaxad.report import tables
 
 
 class Interrupted(Exception):
@@ -103,7 +104,8 @@ def _drop_lines_after(path, step):
   if path.exists():
     found = _figures(path)
     kept = [line + "\n" for line, figures in found if figures["step"] <= step]
-    path.write_text("".join(kept))
+    with tables.replacing(path, "w") as file:
+      file.writelines(kept)
 
 
 def _figures(path):
@@ -195,7 +197,7 @@ class Saving(Callback):
 
   def after(self, moment: Moment) -> None:
     stop = self._stop.late(self._seen)
-    if moment.step in moment.plan.ends:
+    if moment.ending or moment.step in moment.plan.ends:
       return  # the phase's fit is still to come
     due = moment.step // self._every
     if stop or due > self._last:

@@ -48,6 +48,7 @@ class Moment:
     number: place of the phase that goes on.
     epoch: passes over the data that are complete, over all phases.
     at_epoch_end: whether one of them was completed by the last step.
+    ending: whether a callback has ended the phase.
     settle: hands the metrics of all updates so far to the callbacks, which
       waits for the devices.
   """
@@ -59,6 +60,7 @@ class Moment:
   number: int
   epoch: int
   at_epoch_end: bool = False
+  ending: bool = False
   settle: Callable[[], None] = lambda: None
 
   @property
@@ -269,11 +271,13 @@ def fit(
   whole = distributed.replicated(mesh)
   state = distributed.placed(jax.tree.map(jnp.copy, state), whole)
   moment = Moment(detector, plan, state, int(state.step), 0, 0)
+  first = int(state.phase)
+  del state  # where it is split, nobody keeps it whole
   try:
     for callback in callbacks:
       callback.start(moment)
     # A restored state is past the first phases, their fits included.
-    for k in range(int(state.phase), len(detector.phases)):
+    for k in range(first, len(detector.phases)):
       moment.number, phase = k, detector.phases[k]
       moment.epoch = plan.epoch(k, moment.step)
       if phase.step is not None:
@@ -285,6 +289,7 @@ def fit(
       # Steps that a callback or the phase itself cut off count as done.
       state = state.replace(step=np.int32(plan.ends[k]), phase=np.int32(k + 1))
       moment.state = distributed.placed(state, whole)
+      del state
       moment.step = plan.ends[k]
       for callback in callbacks:
         callback.end_phase(moment)
@@ -316,7 +321,7 @@ def _train(feed, moment, callbacks, layout):
       for callback in callbacks:
         callback.metrics(moment, step, values)
 
-  moment.settle = settle
+  moment.settle, moment.ending = settle, False
   segments = _segments(
     before,
     moment.step,
@@ -338,7 +343,9 @@ def _train(feed, moment, callbacks, layout):
     pending.append((moment.step, metrics))
     settle(left=1)
     # All are asked, also when the first wants to stop.
-    if any([callback.after(moment) for callback in callbacks]):
+    for callback in callbacks:
+      moment.ending |= bool(callback.after(moment))
+    if moment.ending:
       break
   settle()
   if places is not None:

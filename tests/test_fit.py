@@ -2,6 +2,7 @@
 """The loop, its plan and its callbacks, on a toy of two phases."""
 
 import contextlib
+import errno
 import functools
 import importlib
 import json
@@ -656,6 +657,39 @@ def test_a_callback_ends_a_phase(tmp_path, whole):
   # The fit at the end of the phase has run all the same.
   want = make_examples().x.mean(0)
   np.testing.assert_allclose(state.extras["mean"], want, rtol=1e-5)
+
+
+def test_an_interrupt_does_not_undo_the_end_of_a_phase(tmp_path):
+  """When it comes with the step that a callback ends the phase after."""
+
+  class Stop(callbacks.Callback):
+    def after(self, moment):
+      return moment.step == 4
+
+  for name in ("whole", "cut"):
+    (tmp_path / name).mkdir()
+  want = run(tmp_path / "whole", beside=[Stop()])
+  with pytest.raises(callbacks.Interrupted):
+    run(tmp_path / "cut", beside=[Stop(), *interrupt_at(4)])
+  assert int(latest(tmp_path / "cut")[0].phase) == 1
+  assert_same(run(tmp_path / "cut", beside=[Stop()]), want)
+  assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
+
+
+def test_lines_are_dropped_whole_or_not_at_all(tmp_path, monkeypatch):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 1}\n{"step": 2}\n')
+
+  def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+      callbacks.Log(path, 1).start(loop.Moment(None, None, None, 1, 0, 0))
+  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+  callbacks.Log(path, 1).start(loop.Moment(None, None, None, 1, 0, 0))
+  assert path.read_text() == '{"step": 1}\n'
 
 
 def stopping_from(step):
