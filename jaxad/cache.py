@@ -20,11 +20,20 @@ PARTS = ("compiled", "datasets", "decoded", "downloads", "weights")
 
 
 def cache_dir() -> pathlib.Path:
-  """$JAXAD_CACHE, or `jaxad` in the user's cache folder."""
-  if "JAXAD_CACHE" in os.environ:
-    return pathlib.Path(os.environ["JAXAD_CACHE"]).expanduser()
+  """$JAXAD_CACHE, or `jaxad` in the user's cache folder.
+
+  Raises:
+    InputError: the user has none.
+  """
   xdg = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  return pathlib.Path(xdg).expanduser() / "jaxad"
+  folder = os.environ.get("JAXAD_CACHE", os.path.join(xdg, "jaxad"))
+  try:
+    return pathlib.Path(folder).expanduser()
+  except RuntimeError as error:
+    raise InputError(
+      f"{folder}: there is no home folder; set JAXAD_CACHE to a folder that can "
+      "be written to."
+    ) from error
 
 
 def sizes() -> dict[str, int]:

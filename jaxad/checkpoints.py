@@ -9,6 +9,7 @@ all can see.
 
 import contextlib
 import errno
+import json
 import pathlib
 import shutil
 import sys
@@ -65,7 +66,8 @@ class Checkpoints:
     because a run that is killed afterwards must find it.
 
     Args:
-      state: what to save; a step that is there already is left alone.
+      state: what to save; a step that is there already is left alone, and
+        later ones, of a training that was resumed before them, are deleted.
       position: plain JSON values that go with it.
 
     Raises:
@@ -77,12 +79,15 @@ class Checkpoints:
     arrays = _plain(state)
     with _disk_errors(self._folder):
       self._check_space(arrays)
+      for later in self._manager.all_steps():
+        if later > step:  # orbax would save nothing, and say nothing
+          self._manager.delete(later)
       self._manager.save(
         step,
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(arrays),
           position=ocp.args.JsonSave(
-            {"position": position, "checksum": checksum(arrays)}
+            {"position": position, "checksum": checksum(arrays, position)}
           ),
         ),
       )
@@ -148,10 +153,12 @@ class Checkpoints:
       told = lambda tree: jax.tree.map(lambda v: (v.shape, v.dtype), tree)
       if told(state) != told(like):
         raise ValueError("arrays of another shape")
-      if "checksum" not in saved:  # of an older jaxad
+      if not saved.keys() & {"position", "checksum"}:  # of an older jaxad
         return state, saved
-      # Most of what lies on the disk has no checksum of its own.
-      if checksum(state) != saved["checksum"]:
+      # Most of what lies on the disk has no checksum of its own. An older jaxad
+      # left the position out.
+      position, known = saved["position"], saved["checksum"]
+      if known not in (checksum(state, position), checksum(state)):
         raise ValueError("other bits than were saved")
     except (MemoryError, jax.errors.JaxRuntimeError):
       raise
@@ -160,7 +167,7 @@ class Checkpoints:
         f"the checkpoint {self._folder / str(step)} cannot be read; remove it "
         "and continue with --resume from the one before it."
       ) from error
-    return state, saved["position"]
+    return state, position
 
   def _set_aside(self, step, used):
     damaged = self._folder / f"{step}.damaged"
@@ -206,9 +213,11 @@ def _is_key(leaf):
   return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def checksum(arrays: State) -> int:
-  """CRC-32 of all entries of a state, bit by bit."""
+def checksum(arrays: State, position: dict | None = None) -> int:
+  """CRC-32 of all entries of a state, bit by bit, and of what goes with it."""
   found = 0
+  if position is not None:
+    found = zlib.crc32(json.dumps(position, sort_keys=True).encode())
   for leaf in jax.tree.leaves(arrays):
     found = zlib.crc32(np.ascontiguousarray(leaf), found)
   return found

@@ -23,16 +23,20 @@ import platform
 
 import jax
 
+# How a kept program is packed has no public name.
+from jax._src import compilation_cache
+
 from jaxad import cache
+from jaxad.errors import InputError
 
 # Of all compiled programs together when a command starts. One run of a method
 # has 5 to 50 MB of them.
 MOST_BYTES = 2**30
 
-# Parameters of glibc's mallopt, see malloc.h: memory at the end of the heap
-# goes back to the system beyond this much, blocks from this size on are the
-# system's own, and threads share one heap (others do not grow beyond 64 MB).
-_MALLOPT = {-1: 2**31 - 1, -3: 2**30, -8: 1}
+# Parameters of glibc's mallopt, see malloc.h: blocks from this size on are the
+# system's own; memory at the end of the heap goes back to the system beyond so
+# much; so many heaps, since those beside the first do not grow beyond 64 MB.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8
 
 
 def prepare() -> None:
@@ -48,13 +52,14 @@ def keep_programs() -> None:
     or jax.config.jax_compilation_cache_dir is not None
   ):
     return
-  folder = cache.cache_dir() / "compiled"
-  own = folder / processor()
   try:
+    folder = cache.cache_dir() / "compiled"
+    own = folder / processor()
     own.mkdir(parents=True, exist_ok=True)
+    drop_torn(own)
     trim(folder, MOST_BYTES)
-  except OSError:
-    return  # a folder that cannot be written: as before there was a cache
+  except (OSError, InputError):
+    return  # no folder that can be written: as before there was a cache
   jax.config.update("jax_compilation_cache_dir", str(own))
   # Many small programs take as long as a few large ones.
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -71,6 +76,25 @@ def processor() -> str:
   text = "\n".join(known) or lines
   digest = hashlib.sha256(text.encode()).hexdigest()[:12]
   return f"{platform.machine()}-{digest}"
+
+
+def drop_torn(folder: pathlib.Path) -> None:
+  """Deletes programs that a killed process or a full disk left half-written.
+
+  JAX would try them at every start, and never write them again. What was whole
+  at the last start is not read a second time.
+  """
+  stamp = folder / "checked"
+  checked = stamp.stat().st_mtime if stamp.exists() else 0
+  stamp.touch()
+  for path in folder.glob("*-cache"):
+    try:
+      if path.stat().st_mtime >= checked:
+        compilation_cache.decompress_executable(path.read_bytes())
+    except OSError:  # another process deletes them too
+      continue
+    except Exception:  # zlib's or zstd's
+      path.unlink(missing_ok=True)
 
 
 def trim(folder: pathlib.Path, most_bytes: int) -> None:
@@ -96,5 +120,8 @@ def keep_memory() -> None:
   if chosen or platform.libc_ver()[0] != "glibc":
     return
   mallopt = ctypes.CDLL(None).mallopt
-  for parameter, value in _MALLOPT.items():
-    mallopt(parameter, value)
+  # An old glibc takes no more than 32 MB. The others alone would do harm: to
+  # set any of them ends glibc's own adjustment, from 128 KB on.
+  if mallopt(_MMAP_THRESHOLD, 2**30) or mallopt(_MMAP_THRESHOLD, 2**25):
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_ARENA_MAX, 1)

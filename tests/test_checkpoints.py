@@ -12,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from jaxad import checkpoints as saved
 from jaxad.checkpoints import Checkpoints
 from jaxad.detector import State
 from jaxad.errors import InputError
@@ -196,6 +197,28 @@ def test_a_checkpoint_without_a_checksum_is_one_of_before(
   assert position == {"epoch": 1}
 
 
+def test_a_checksum_without_the_position_is_one_of_before(
+  checkpoints, monkeypatch
+):
+  checksum = saved.checksum
+  with monkeypatch.context() as patch:
+    patch.setattr(saved, "checksum", lambda arrays, _: checksum(arrays))
+    checkpoints.save(state_at(3), {"epoch": 1})
+  assert checkpoints.restore(state_at(0))[1] == {"epoch": 1}
+
+
+def test_training_that_has_gone_back_saves_again(tmp_path):
+  """Of the best, one that came later is no reason to drop a better one."""
+  best = Checkpoints(tmp_path / "best", keep=1)
+  best.save(state_at(100), {"auroc": 0.9})
+  best.save(state_at(80), {"auroc": 0.95})
+  state, position = best.restore(state_at(0))
+  best.close()
+  assert_same(state, state_at(80))
+  assert position == {"auroc": 0.95}
+  assert [path.name for path in (tmp_path / "best").iterdir()] == ["80"]
+
+
 @broken_reads
 def test_no_damage_goes_unseen(checkpoints, tmp_path):
   """Every file of a checkpoint cut short or changed: the one before, or all."""
@@ -207,7 +230,8 @@ def test_no_damage_goes_unseen(checkpoints, tmp_path):
   whole = tmp_path / "whole"
   shutil.copytree(folder, whole)
   fallen_back = 0
-  for name in [path.relative_to(whole) for path in files_of(whole / "6/state")]:
+  files = [*files_of(whole / "6/state"), *4 * files_of(whole / "6/position")]
+  for name in [path.relative_to(whole) for path in files]:
     for cut in (True, False):
       content = bytearray((whole / name).read_bytes())
       place = rng.integers(len(content))
@@ -220,6 +244,7 @@ def test_no_damage_goes_unseen(checkpoints, tmp_path):
       (folder / name).write_bytes(content)
       state, position = checkpoints.restore(state_at(0))
       checkpoints.close()
+      assert position in ({"epoch": 3}, {"epoch": 6})
       assert_same(state, state_at(position["epoch"]))
       fallen_back += position["epoch"] == 3
   assert fallen_back > 3

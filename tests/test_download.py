@@ -1,6 +1,7 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Fetching weights from a server on this machine."""
 
+import concurrent.futures
 import hashlib
 import http.server
 import os
@@ -62,6 +63,10 @@ def server(monkeypatch):
     thread.join()
 
 
+def names_in(folder):
+  return sorted({path.name for path in folder.iterdir()} - {".lock"})
+
+
 def test_download_once(server, tmp_path, capsys):
   url = f"{server.url}/plain/net-1.pth?x=1"
   path = fetch(url, DIGEST[:8], tmp_path)
@@ -74,7 +79,22 @@ def test_download_once(server, tmp_path, capsys):
   pathlib.Path(path).write_bytes(b"rotten")
   fetch(url, DIGEST[:8], tmp_path)
   assert pathlib.Path(path).read_bytes() == CONTENT
-  assert os.listdir(tmp_path / "weights") == ["net-1.pth"]
+  assert names_in(tmp_path / "weights") == ["net-1.pth"]
+
+
+def test_processes_that_fetch_at_once(server, tmp_path):
+  """One of them downloads, and the others find the file."""
+  ready, url = threading.Barrier(3), f"{server.url}/plain/n.pth"
+
+  def one(_):
+    ready.wait()
+    return fetch(url, DIGEST[:8], tmp_path)
+
+  with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    (path,) = set(pool.map(one, range(3)))
+  assert pathlib.Path(path).read_bytes() == CONTENT
+  assert server.ranges == [None]
+  assert names_in(tmp_path / "weights") == ["n.pth"]
 
 
 def test_cache_folder(server, tmp_path, monkeypatch):
@@ -106,7 +126,7 @@ def test_download_after_a_broken_connection(server, tmp_path):
   url = f"{server.url}/broken/n.pth"
   with pytest.raises(InputError, match="1536000 of 3072000 bytes; run again"):
     fetch(url, DIGEST[:8], tmp_path)
-  assert os.listdir(tmp_path / "weights") == ["n.pth.part"]
+  assert names_in(tmp_path / "weights") == ["n.pth.part"]
   path = fetch(url, DIGEST[:8], tmp_path)
   assert server.ranges == [None, "bytes=1536000-"]
   assert pathlib.Path(path).read_bytes() == CONTENT
@@ -128,7 +148,7 @@ def test_download_with_a_complete_or_overlong_part(server, tmp_path):
 def test_download_with_a_wrong_hash(server, tmp_path):
   with pytest.raises(InputError, match=f"{DIGEST}, expected 00000000"):
     fetch(f"{server.url}/plain/n.pth", "00000000", tmp_path)
-  assert os.listdir(tmp_path / "weights") == []
+  assert names_in(tmp_path / "weights") == []
 
 
 def test_download_that_cannot_be(server, tmp_path):

@@ -1,11 +1,13 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
 """Compiled programs and freed memory, which commands keep."""
 
+import errno
 import os
 import pathlib
 import platform
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -54,14 +56,15 @@ def files(folder):
 def test_the_second_start_compiles_nothing(tmp_path):
   value, counts = run(COMMAND, tmp_path)
   misses, _ = map(int, counts.split())
-  written = files(tmp_path / "compiled" / runtime.processor())
+  own = tmp_path / "compiled" / runtime.processor()
+  written = [path for path in files(own) if path.name != "checked"]
   assert len(written) == misses > 0
   assert run(COMMAND, tmp_path) == [value, f"0 {misses}"]
-  # As a process leaves them that was killed while it wrote.
-  for path in written:
-    path.write_bytes(path.read_bytes()[:-7])
-  again, _ = run(COMMAND, tmp_path)
-  assert again == value
+  # As a killed process and a full disk leave them: they are made once more.
+  for size, path in enumerate(written):
+    path.write_bytes(path.read_bytes()[:-7] if size else b"")
+  assert run(COMMAND, tmp_path) == [value, f"{misses} 0"]
+  assert run(COMMAND, tmp_path) == [value, f"0 {misses}"]
 
 
 def test_settings_of_jax_go_before(tmp_path):
@@ -86,9 +89,20 @@ print(jax.config.jax_compilation_cache_dir)
   assert run(script, tmp_path) == ["None"]
 
 
-def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
-  (tmp_path / "file").write_text("")
-  monkeypatch.setenv("JAXAD_CACHE", str(tmp_path / "file"))
+@pytest.mark.parametrize("why", ["file", "read-only", "no home"])
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, why):
+  monkeypatch.setenv("JAXAD_CACHE", str(tmp_path / "cache"))
+  if why == "file":
+    (tmp_path / "cache").write_text("")
+  elif why == "no home":
+    monkeypatch.setenv("JAXAD_CACHE", "~nobody-of-this-name/cache")
+  else:
+    (tmp_path / "cache/compiled" / runtime.processor()).mkdir(parents=True)
+
+    def refuse(*_):
+      raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(pathlib.Path, "touch", refuse)
   before = jax.config.jax_compilation_cache_dir
   try:
     jax.config.update("jax_compilation_cache_dir", None)
@@ -121,6 +135,30 @@ def test_what_was_not_used_for_longest_goes(tmp_path):
   assert {p.name for p in files(tmp_path)} == {"old", "new"}
   runtime.trim(tmp_path, 199)
   assert {p.name for p in files(tmp_path)} == {"old"}
+
+
+@pytest.mark.parametrize(
+  ("most", "wanted"),
+  [
+    (2**31, [(-3, 2**30), (-1, 2**31 - 1), (-8, 1)]),
+    (2**25, [(-3, 2**30), (-3, 2**25), (-1, 2**31 - 1), (-8, 1)]),
+    (0, [(-3, 2**30), (-3, 2**25)]),
+  ],
+)
+def test_what_an_old_glibc_is_asked_for(monkeypatch, most, wanted):
+  asked = []
+
+  def mallopt(parameter, value):
+    asked.append((parameter, value))
+    return int(parameter != -3 or value <= most)
+
+  for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.31"))
+  library = types.SimpleNamespace(mallopt=mallopt)
+  monkeypatch.setattr(runtime.ctypes, "CDLL", lambda _: library)
+  runtime.keep_memory()
+  assert asked == wanted
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")

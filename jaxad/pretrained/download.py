@@ -9,6 +9,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import filelock
+
 from jaxad.cache import cache_dir
 from jaxad.errors import InputError
 
@@ -39,24 +41,14 @@ def fetch(
   folder = os.path.join(folder or cache_dir(), "weights")
   name = os.path.basename(urllib.parse.urlsplit(url).path)
   path = os.path.join(folder, name)
-  part = path + ".part"
   try:
-    if os.path.isfile(path) and sha256_of(path).startswith(sha256_prefix):
+    if _is_right(path, sha256_prefix):
       return path
     os.makedirs(folder, exist_ok=True)
-    # A complete .part is left when the last run stopped before the check.
-    if not os.path.isfile(part) or not sha256_of(part).startswith(
-      sha256_prefix
-    ):
-      _download(url, part, path)
-    digest = sha256_of(part)
-    if not digest.startswith(sha256_prefix):
-      os.remove(part)
-      raise InputError(
-        f"{url}: the download has SHA-256 {digest}, expected "
-        f"{sha256_prefix}...; it was deleted; run again, or {_remedy(path)}"
-      )
-    os.replace(part, path)
+    with filelock.FileLock(os.path.join(folder, ".lock")):
+      # Not where another process has fetched it meanwhile.
+      if not _is_right(path, sha256_prefix):
+        _fetch(url, sha256_prefix, path)
   except (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -72,6 +64,25 @@ def fetch(
       "that can be written to"
     ) from e
   return path
+
+
+def _is_right(path, sha256_prefix):
+  return os.path.isfile(path) and sha256_of(path).startswith(sha256_prefix)
+
+
+def _fetch(url, sha256_prefix, path):
+  part = path + ".part"
+  # A complete .part is left when the last run stopped before the check.
+  if not _is_right(part, sha256_prefix):
+    _download(url, part, path)
+  digest = sha256_of(part)
+  if not digest.startswith(sha256_prefix):
+    os.remove(part)
+    raise InputError(
+      f"{url}: the download has SHA-256 {digest}, expected {sha256_prefix}...; "
+      f"it was deleted; run again, or {_remedy(path)}"
+    )
+  os.replace(part, path)
 
 
 def _remedy(path):
