@@ -31,8 +31,8 @@ def cache_dir() -> pathlib.Path:
     return pathlib.Path(folder).expanduser()
   except RuntimeError as error:
     raise InputError(
-      f"{folder}: there is no home folder; set JAXAD_CACHE to a folder that can "
-      "be written to."
+      f"{folder}: there is no home folder; set JAXAD_CACHE to a folder that "
+      "can be written to."
     ) from error
 
 

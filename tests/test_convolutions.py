@@ -441,3 +441,18 @@ def test_many_taps_are_not_gathered():
   how = lambda x, k: conv.convolve(x, k, 4, ((2, 2), (2, 2)))
   text = jax.jit(how).lower(x, kernel).as_text()
   assert text.count("stablehlo.slice") < 10
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3])
+def test_no_images(kernel_size):
+  """In whatever form, see `jaxad.layers.cpu.conv`."""
+  x, kernel = arrays(kernel_size + 1, 3, 4, kernel_size, np.float32)
+
+  def loss(x, kernel):
+    y = convolve(x, kernel, 1, ((0, 0), (0, 0)))
+    assert y.shape == (0, 2, 2, 4)
+    return y.sum()
+
+  by_x, by_kernel = jax.jit(jax.grad(loss, (0, 1)))(x[:0], kernel)
+  assert by_x.shape == x[:0].shape
+  np.testing.assert_array_equal(by_kernel, np.zeros_like(kernel))

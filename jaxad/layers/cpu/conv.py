@@ -180,7 +180,7 @@ def _windows(x, stride, padding, window):
 def _product(x, matrix):
   """x [B, h, w, C] @ matrix, whose gradient is slow unless x has two axes."""
   y = x.reshape(-1, x.shape[-1]) @ matrix
-  return y.reshape(*x.shape[:-1], -1)
+  return y.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def _space_to_depth(x, kernel, stride, padding):
