@@ -62,6 +62,7 @@ def steps() -> dict[str, np.ndarray]:
   import jax.numpy as jnp
 
   from benchmarks import jax_side
+  from benchmarks.workload import make_array
   from benchmarks.workloads import WORKLOADS
 
   workload = WORKLOADS["ganomaly/train"]
@@ -73,7 +74,7 @@ def steps() -> dict[str, np.ndarray]:
   _, metrics = jax.jit(update)(state, batches)
   workload = WORKLOADS["differnet/score"]
   detector = jax_side.make_detector(workload, workload.small)
-  x = jnp.asarray(jax_side.make_array(workload, workload.small))
+  x = jnp.asarray(make_array(workload, workload.small))
   state = detector.init(jax.random.key(0), {"x": x})
   keys = jax.random.split(jax.random.key(1), len(x))
   scores = jax.jit(detector.score)(state, x, keys).image

@@ -11,11 +11,12 @@
 # device where there is to be a comparison. TensorFlow is not imported, nothing
 # is installed, and no network is used. Everything lands in FOLDER (else OUT,
 # else ./device) as it comes: log.txt, and a JSON file for each part. LIMIT is
-# the seconds for all (560); no program may take more than 100 of them, so one
-# that hangs does not cost the rest. ONLY="checks large" runs these parts alone;
-# --small is a try on any machine.
+# the seconds for all (560), and each part has a limit of its own. What gives no
+# answer within 100, while it compiles or in a run, is given up; its time may be
+# missing at the end. ONLY="checks large" runs these parts alone; --small is a
+# try on any machine.
 set -u
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python} limit=${LIMIT:-560} folder=${OUT:-device}
 small=() platform=()
 while (($#)); do
@@ -28,7 +29,9 @@ while (($#)); do
   shift
 done
 mkdir -p "$folder" && exec > >(tee "$folder/log.txt") 2>&1
-export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+# Of this checkout, whatever lies in the caller's folder.
+export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 failed=0
 
 # piece NAME SECONDS MODULE ARGUMENTS...: within that time, and what is left.

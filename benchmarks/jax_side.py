@@ -11,23 +11,15 @@ import numpy as np
 
 import jaxad
 from benchmarks import machine
-from benchmarks.harness import Options, Program, peak_memory
-from benchmarks.workload import Size, Workload
+from benchmarks.harness import Options, Program, peak_memory, steps_in_a_run
+from benchmarks.workload import Size, Value, Workload, make_array
 from benchmarks.workloads import WORKLOADS
 from jaxad import distributed, feed, runtime
 from jaxad.data import Dataset, Examples
 from jaxad.evaluation.scoring import Scorer
 
-# Steps in one dispatch of an accelerator, as in its training loop: small
-# networks are bound by launches there.
-STEPS = 16
 # Of the labelled anomalies that some methods learn from, see `make_data`.
 ANOMALIES = 10
-
-
-def steps_in_a_run(device: str) -> int:
-  """Of both libraries, before the clock is read."""
-  return 1 if device == "cpu" else STEPS
 
 
 def make(name: str, options: Options) -> Program:
@@ -47,7 +39,10 @@ def make_detector(workload: Workload, size: Size, bfloat16: bool = False):
   Raises:
     ValueError: there is no trunk whose arithmetic could be in bfloat16.
   """
-  keywords = dict(size.keywords)
+  keywords = {
+    name: value.make() if isinstance(value, Value) else value
+    for name, value in size.keywords.items()
+  }
   if workload.kind == "search":
     keywords["search_steps"] = size.steps
   if bfloat16:
@@ -58,15 +53,6 @@ def make_detector(workload: Workload, size: Size, bfloat16: bool = False):
     else:
       raise ValueError(f"{workload.method}: --bfloat16 is of a trunk's alone")
   return getattr(jaxad, workload.method)(**keywords)
-
-
-def make_array(workload: Workload, size: Size, n: int | None = None):
-  """n examples, or a batch of them."""
-  shape = (n or size.batch, *size.shape)
-  rng = np.random.default_rng(0)
-  if len(size.shape) == 3 and not workload.floats:
-    return rng.integers(0, 256, shape, np.uint8)
-  return rng.standard_normal(shape, np.float32)
 
 
 def make_data(workload: Workload, size: Size) -> Dataset:

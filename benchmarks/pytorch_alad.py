@@ -130,7 +130,7 @@ class Alad:
   """The five networks, their optimisers and their moving averages.
 
   Args:
-    sizes: of the networks, `jaxad.networks.alad.Layers`.
+    sizes: of the networks, named as those of `jaxad.networks.alad.Layers`.
   """
 
   def __init__(self, sizes):

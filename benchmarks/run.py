@@ -103,13 +103,13 @@ def implementations(workload, args, options) -> dict:
   if workload.name in workloads.RENDERED:
     if args.baseline != "none":
       makes[harness.BASELINE] = side("torch")
-    if args.baseline == "compiled":
+    if args.baseline == "compiled" and workload.name not in workloads.EAGER:
       makes[harness.COMPILED] = side("torch", compiled=True)
   return makes
 
 
 def make(module: str, *args, **kwargs) -> harness.Program:
-  """The program of one side, whose library no other process imports."""
+  """The program of one side; its process does not import the other's."""
   return importlib.import_module(module).make(*args, **kwargs)
 
 
@@ -168,9 +168,13 @@ def main(arguments=None) -> int:
   machine.print_conditions(args.small)
   try:
     kind, name = harness.in_process(machine.device_of_jax, limit=args.limit)
+    if args.platform not in (None, kind):
+      asked = f"--platform {args.platform}"
+      print(f"{asked}: JAX finds a {kind} alone, {name}", file=sys.stderr)
+      return 1
     rates = None
     if not (args.small or args.bfloat16):  # they are of float32
-      rates = harness.measure_rates()._asdict()
+      rates = harness.measure_rates(args.limit)._asdict()
   except harness.Failed as error:
     print(f"no device for JAX: {error}", file=sys.stderr)
     return 1

@@ -125,7 +125,8 @@ class Report:
 
   def _markdown(self):
     found = self._found
-    said = [f"`{found['command']}`, commit {(found['commit'] or '-')[:8]}"]
+    commit, mark, changes = (found["commit"] or "-").partition("+")
+    said = [f"`{found['command']}`, commit {commit[:8]}{mark}{changes}"]
     if found.get("machine"):
       said.append(found["machine"])
     if rates := found.get("rates"):

@@ -11,6 +11,7 @@ it when it loads the images, jaxad in each step anew.
 import functools
 import os
 import time
+import types
 
 import torch
 
@@ -23,8 +24,8 @@ from benchmarks import (
   pytorch_fanogan,
   pytorch_gan,
 )
-from benchmarks.harness import Options, Program, peak_memory
-from benchmarks.jax_side import make_array, steps_in_a_run
+from benchmarks.harness import Options, Program, peak_memory, steps_in_a_run
+from benchmarks.workload import make_array
 from benchmarks.workloads import SMALL_RESNET, WORKLOADS
 
 OCGAN_NOISE = 0.02
@@ -37,7 +38,7 @@ def make(name: str, options: Options, compiled: bool = False) -> Program:
   workload = WORKLOADS[name]
   size = workload.size(options.small, device == "cpu")
   with torch.device(device):
-    step, items, compiled = MAKES[workload.method](
+    step, items = MAKES[workload.method](
       workload, size, options, device, compiled
     )
   if workload.kind == "search":
@@ -130,7 +131,7 @@ def differnet(workload, size, options, device, compiled):
     "score": lambda: pytorch_differnet.score(loss),
     "map": lambda: pytorch_differnet.pixel_gradient(loss, x),
   }
-  return by_kind[workload.kind], size.batch, compiled
+  return by_kind[workload.kind], size.batch
 
 
 FLOW = {"n_blocks": 8, "hidden": 2048}
@@ -155,7 +156,7 @@ def dra(workload, size, options, device, compiled):
   else:
     label = labels(workload.method, size.batch, device)
     step = functools.partial(model.train_step, *references, x, label)
-  return step, size.batch, compiled
+  return step, size.batch
 
 
 def gan(workload, size, options, device, compiled):
@@ -182,7 +183,7 @@ def gan(workload, size, options, device, compiled):
   step = functools.partial(step, *inputs)
   if workload.part == "mining":
     step = functools.partial(step, mine=True)
-  return step, size.batch, compiled
+  return step, size.batch
 
 
 OCGAN = {"latent_dim": 16, "width": 64, "width_d": 8}
@@ -205,8 +206,6 @@ def fanogan(workload, size, options, device, compiled):
   batches = sizes["critic_iters"] if workload.part == "train" else 1
   x = centred(workload, size, device, batches * size.batch)
   model = pytorch_fanogan.Fanogan(1, *sizes.values())
-  # A gradient of a gradient is beyond torch.compile.
-  compiled &= workload.part != "train"
   compile_networks(model, compiled)
   if workload.part == "train":
     step = functools.partial(model.gan_step, x.split(size.batch))
@@ -214,19 +213,34 @@ def fanogan(workload, size, options, device, compiled):
     model.freeze()
     step = {"encoder": model.encoder_step, "score": model.score}[workload.part]
     step = functools.partial(step, x)
-  return step, len(x), compiled
+  return step, len(x)
 
 
 def alad(workload, size, options, device, compiled):
-  from jaxad.networks.alad import IMAGES
-
   del options
   x = centred(workload, size, device, 2 * size.batch).unflatten(0, (2, -1))
-  model = pytorch_alad.Alad(size.keywords.get("images", IMAGES))
+  given = size.keywords["images"].fields if size.keywords else {}
+  model = pytorch_alad.Alad(types.SimpleNamespace(**ALAD | given))
   compile_networks(model, compiled)
   if workload.kind == "score":
-    return functools.partial(model.score, x[0]), size.batch, compiled
-  return functools.partial(model.train_step, *x), size.batch, compiled
+    return functools.partial(model.score, x[0]), size.batch
+  return functools.partial(model.train_step, *x), size.batch
+
+
+ALAD = {
+  "latent_dim": 100,
+  "encoder": (128, 256, 512),
+  "generator": (512, 256, 128),
+  "xz_data": (128, 256, 512),
+  "xz_code": (512, 512),
+  "xz_joint": (1024,),
+  "xx": (64, 128),
+  "zz": (64, 32),
+  "xz_dropout": 0.2,
+  "xx_dropout": 0.2,
+  "zz_dropout": 0.2,
+  "spectral_norm": True,
+}
 
 
 def anogan(workload, size, options, device, compiled):
@@ -239,7 +253,7 @@ def anogan(workload, size, options, device, compiled):
   compile_networks(model, compiled)
   z = torch.randn(size.batch, model.nz).clamp(-2, 2)
   step = functools.partial(model.search, x, z, size.steps)
-  return step, size.batch, compiled
+  return step, size.batch
 
 
 MAKES = {

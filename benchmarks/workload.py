@@ -1,8 +1,29 @@
 # Copyright 2026 The jaxad authors. Licensed under the Apache License, 2.0.
-"""One workload, and how large it is."""
+"""One workload, how large it is, and what both libraries are given.
 
+Nothing here imports JAX, which would count as memory of PyTorch's process.
+"""
+
+import pkgutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Value(NamedTuple):
+  """A keyword of jaxad's own types, made where jaxad is timed.
+
+  Attributes:
+    name: of the type, "module:Type".
+    fields: of the value, where they are not the defaults.
+  """
+
+  name: str
+  fields: Mapping[str, Any]
+
+  def make(self):
+    return pkgutil.resolve_name(self.name)(**self.fields)
 
 
 class Size(NamedTuple):
@@ -11,7 +32,7 @@ class Size(NamedTuple):
   Attributes:
     batch: examples in a step.
     shape: of an example: uint8 [H, W, C], or float32 rows [D].
-    keywords: of the factory, where they are not its defaults.
+    keywords: of the factory, where they are not its defaults; see `Value`.
     steps: of a search that one run takes.
   """
 
@@ -63,6 +84,15 @@ class Workload(NamedTuple):
     if on_cpu and self.on_cpu:
       return self.full._replace(batch=self.on_cpu)
     return self.full
+
+
+def make_array(workload: Workload, size: Size, n: int | None = None):
+  """n examples, or a batch of them."""
+  shape = (n or size.batch, *size.shape)
+  rng = np.random.default_rng(0)
+  if len(size.shape) == 3 and not workload.floats:
+    return rng.integers(0, 256, shape, np.uint8)
+  return rng.standard_normal(shape, np.float32)
 
 
 def pair(method, what, full, small, score=None, **fields):

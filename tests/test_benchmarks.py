@@ -24,6 +24,7 @@ import jaxad
 from jaxad import config_files
 from jaxad.methods.differnet import pooled_features
 from jaxad.methods.dra import HEADS
+from jaxad.networks.alad import IMAGES
 from jaxad.networks.trunk import make_trunk
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -269,12 +270,67 @@ def test_the_share_of_the_roofline(load):
   assert harness.roofline(10.0, parts, rates) == pytest.approx(0.5)
 
 
-def test_rates_are_of_products_and_copies(load, monkeypatch):
+@pytest.mark.parametrize(("device", "steps"), [("cpu", 1), ("gpu", 16)])
+def test_rates_are_of_products_and_copies(load, monkeypatch, device, steps):
   """A clock that a look at moves on by a second."""
   monkeypatch.setattr("time.perf_counter", itertools.count().__next__)
+  monkeypatch.setattr("jax.default_backend", lambda: device)
   rates = load("harness")._rates(side=8, length=100, repeats=2)
   # Multiplications and additions; what is read and what is written.
-  assert rates == (2 * 8**3, 2 * 4 * 100)
+  assert rates == (steps * 2 * 8**3, steps * 2 * 4 * 100)
+
+
+@pytest.mark.parametrize(
+  ("module", "function", "arguments"),
+  [
+    ("harness", "_rates", (8, 100, 1)),
+    ("jax_side", "make", ("rx/score", None)),
+    ("loop", "measure", ("ganomaly", 1, True)),
+    ("scaling", "measure", ("ganomaly", True, 4, 0)),
+  ],
+)
+def test_what_is_timed_keeps_memory(
+  load, monkeypatch, module, function, arguments
+):
+  """Before anything else, so that the first array is kept."""
+
+  def keep():
+    raise InterruptedError
+
+  monkeypatch.setattr("jaxad.runtime.keep_memory", keep)
+  with pytest.raises(InterruptedError):
+    getattr(load(module), function)(*arguments)
+
+
+@pytest.mark.parametrize(
+  ("platform", "before", "seen"),
+  [
+    (None, None, "0"),
+    ("gpu", "2,3", "2"),
+    ("gpu", "", ""),  # hidden
+    ("cpu", "2,3", ""),
+  ],
+)
+def test_workers_see_one_gpu(load, monkeypatch, platform, before, seen):
+  name = "CUDA_VISIBLE_DEVICES"
+  environment = {} if before is None else {name: before}
+  monkeypatch.setattr("os.environ", environment)
+  load("harness").set_environment(platform, tf32=False)
+  assert environment[name] == seen
+
+
+def test_the_process_of_pytorch_has_no_jax():
+  """It imports the command's module, too, as any that is spawned."""
+  lines = ["import sys", "from benchmarks import run"]
+  if WITH_TORCH:
+    lines += [
+      "from benchmarks import harness, torch_side",
+      "for name in ('alad/score', 'devnet/score'):",
+      "  torch_side.make(name, harness.Options(small=True)).run()",
+    ]
+  lines.append("assert not {'jax', 'flax'} & set(sys.modules)")
+  result = run_python("-c", "\n".join(lines))
+  assert result.returncode == 0, result.stderr
 
 
 # The command.
@@ -333,7 +389,36 @@ def test_baselines_are_asked_for(load):
       run.implementations(WORKLOADS[name], args, harness.Options())
     )
     assert of("ganomaly/train") == expected
+    assert of("fanogan/train") == expected[:2]  # eager
     assert of("vae/train") == ["jaxad"]
+
+
+@pytest.fixture
+def answers(load, monkeypatch):
+  """Other processes find a CPU, and measure nothing; [limits they got]."""
+  harness, limits = load("harness"), []
+  found = {"_rates": harness.Rates(1e12, 1e10)}
+
+  def in_process(function, *args, limit):
+    limits.append(limit)
+    return found.get(function.__name__, ("cpu", "a processor"))
+
+  monkeypatch.setattr(harness, "set_environment", lambda *args: None)
+  monkeypatch.setattr(harness, "in_process", in_process)
+  monkeypatch.setattr(harness, "measure", lambda *args: {})
+  return limits
+
+
+def test_another_device_than_asked_for_is_refused(load, answers, capsys):
+  assert load("run").main(["--platform=gpu", "-w=rx/score"]) == 1
+  said = capsys.readouterr().err
+  assert said == "--platform gpu: JAX finds a cpu alone, a processor\n"
+  assert load("run").main(["--platform=cpu", "-w=rx/score"]) == 0
+
+
+def test_the_limit_is_of_all_that_is_measured(load, answers):
+  assert load("run").main(["--limit=7", "-w=rx/score"]) == 0
+  assert answers == [7.0, 7.0]  # the device, and its rates
 
 
 def measured(ms, **changes):
@@ -384,6 +469,14 @@ def test_files_have_what_was_measured_so_far(load, tmp_path, capsys):
   assert {path.name for path in tmp_path.iterdir()} == {"rows.json", "rows.md"}
 
 
+def test_a_changed_checkout_is_named(load, tmp_path, monkeypatch):
+  commit = f"{'1' * 40}+changes"
+  monkeypatch.setattr("jaxad.provenance.commit", lambda: commit)
+  file = tmp_path / "rows.md"
+  load("table").Report(None, file, {}).add("a", "the first", [])
+  assert "commit 11111111+changes" in file.read_text()
+
+
 @pytest.mark.whole
 def test_a_small_run_writes_rows_without_tensorflow(
   tmp_path, without_tensorflow
@@ -432,6 +525,18 @@ def test_the_script_for_devices_runs(tmp_path, without_tensorflow):
   assert "ok: matrix product" in result.stdout
   assert "FAILED" not in result.stdout
   assert "== done" in (tmp_path / "log.txt").read_text()
+
+
+def test_the_script_for_devices_writes_where_it_is_called(tmp_path):
+  result = subprocess.run(
+    ["bash", ROOT / "benchmarks" / "device.sh"],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    env=os.environ | {"OUT": "out", "ONLY": "nothing"},
+  )
+  assert result.returncode == 0, result.stderr
+  assert "== done" in (tmp_path / "out" / "log.txt").read_text()
 
 
 def test_the_script_for_devices_asks_for_what_there_is(load):
@@ -843,6 +948,11 @@ def test_dra_is_the_official_one(load, double, method):
     )
   scores = model.score(*references(0), recording["input/test_images"])
   np.testing.assert_allclose(scores, recording["score/total"], rtol=1e-6)
+
+
+def test_alad_has_the_sizes_of_ours(load):
+  pytest.importorskip("torch")
+  assert IMAGES._asdict() == load("torch_side").ALAD
 
 
 def test_both_sides_of_dra_have_the_same_losses(load):
