@@ -124,9 +124,11 @@ class Report:
       replace(markdown_file, self._markdown())
 
   def _markdown(self):
+    from jaxad import provenance
+
     found = self._found
-    commit, mark, changes = (found["commit"] or "-").partition("+")
-    said = [f"`{found['command']}`, commit {commit[:8]}{mark}{changes}"]
+    commit = provenance.short(found["commit"])
+    said = [f"`{found['command']}`, commit {commit}"]
     if found.get("machine"):
       said.append(found["machine"])
     if rates := found.get("rates"):

@@ -65,6 +65,12 @@ def commit() -> str | None:
     return None
 
 
+def short(commit: str | None) -> str:
+  """The first digits, and "+" of a checkout that was changed."""
+  number, plus, _ = (commit or "unknown").partition("+")
+  return number[:7] + plus
+
+
 def _cpu():
   """The processor's model, as far as the system tells."""
   try:

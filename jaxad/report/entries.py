@@ -6,6 +6,7 @@ import pathlib
 import shlex
 from typing import NamedTuple
 
+from jaxad import provenance
 from jaxad.errors import InputError
 
 
@@ -52,9 +53,7 @@ class Entry(NamedTuple):
   @property
   def commit(self) -> str:
     """The first digits, with the mark of a checkout that was changed."""
-    commit = self.results["provenance"]["commit"] or "unknown"
-    number, plus, _ = commit.partition("+")
-    return number[:7] + plus
+    return provenance.short(self.results["provenance"]["commit"])
 
   @property
   def arguments(self) -> list[str]:

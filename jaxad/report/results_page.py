@@ -12,7 +12,7 @@ import pathlib
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from jaxad import config_files
+from jaxad import config_files, provenance
 from jaxad.data import SCENES, TABLES
 from jaxad.data.one_class import SETS
 from jaxad.errors import InputError
@@ -292,7 +292,8 @@ def benchmarks(folder: pathlib.Path) -> tuple[list[str], str]:
         method, _, part = workload.partition("/")
         if "pytorch" in rows and "jaxad" in rows:
           key = method, "" if part in ("train", "score") else part
-          line = lines.setdefault(key, {"commit": file["commit"][:7]})
+          commit = provenance.short(file["commit"])
+          line = lines.setdefault(key, {"commit": commit})
           line[part] = rows, file["workloads"][workload]
     except (ValueError, LookupError, TypeError) as error:
       raise InputError(
