@@ -302,7 +302,7 @@ def benchmarks(folder: pathlib.Path) -> tuple[list[str], str]:
       ) from error
   # Lines of two parts first, in each method.
   table = [_speed(*key, line) for key, line in sorted(lines.items())]
-  head = ["method", "training step", "ms", "PyTorch", "ratio", "compiling, s"]
+  head = ["method", "step", "ms", "PyTorch", "ratio", "compiling, s"]
   head += ["scores: ms", "PyTorch", "ratio", "commit"]
   return sorted(machines), markdown(head, table)
 
@@ -310,7 +310,7 @@ def benchmarks(folder: pathlib.Path) -> tuple[list[str], str]:
 def _speed(method, part, line):
   """A line of the table: a part, or training and scores."""
   trained, scored = line.get(part or "train"), line.get("score")
-  cells = [f"`{method}`", trained[1] if trained else "-"]
+  cells = [f"`{method}`", (trained or scored)[1]]
   for found, compiling in ((trained, True), (scored, False)):
     if found is None:
       cells += ["-"] * (4 if compiling else 3)
