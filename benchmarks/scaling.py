@@ -146,7 +146,9 @@ def measure(method: str, small: bool, batch: int, steps: int) -> dict:
     "messages": sum(c.times * (c.hops > 0) for c in found) / each,
     "sent": sum(c.times * c.sent for c in found) / each,
     "hops": sum(c.times * c.hops for c in found) / each,
-    "by_hand": by_hand.exchanged(
+    "by_hand": 0
+    if devices == 1
+    else by_hand.exchanged(
       method, state, study.shape, merged=jax.default_backend() != "cpu"
     ),
   }
@@ -339,7 +341,10 @@ def main(argv: list[str] | None = None) -> None:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  counts = lambda text: [int(n) for n in text.split(",")]
+
+  def counts(text):
+    return [int(n) for n in text.split(",")]
+
   add = parser.add_argument
   add(
     "--methods",
@@ -358,8 +363,8 @@ def main(argv: list[str] | None = None) -> None:
   if args.point:
     print(json.dumps(measure(**args.point)))
     return
-  if min(args.devices) < 1:
-    parser.error("--devices must be at least 1")
+  if min(args.devices) < 1 or args.steps < 0:
+    parser.error("--devices must be at least 1, --steps at least 0")
   from jaxad import provenance
 
   points: list[dict] = []

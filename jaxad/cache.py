@@ -26,7 +26,7 @@ def cache_dir() -> pathlib.Path:
     InputError: the user has none.
   """
   xdg = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  folder = os.environ.get("JAXAD_CACHE", os.path.join(xdg, "jaxad"))
+  folder = os.environ.get("JAXAD_CACHE") or os.path.join(xdg, "jaxad")
   try:
     return pathlib.Path(folder).expanduser()
   except RuntimeError as error:
@@ -56,8 +56,12 @@ def clear(part: str) -> None:
   """
   folder = cache_dir() / part
   try:
-    if folder.is_dir():
-      shutil.rmtree(folder)
+    # What is in it: it may be a link to a larger disk.
+    for path in folder.iterdir() if folder.is_dir() else ():
+      if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+      else:
+        path.unlink(missing_ok=True)
   except OSError as error:
     raise InputError(
       f"{error.filename or folder} cannot be deleted ({error.strerror}); mend "

@@ -15,9 +15,11 @@ import contextlib
 import datetime
 import errno
 import importlib
+import os
 import pathlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import jaxad
@@ -43,6 +45,27 @@ def parser(command: str, description: str, **keywords) -> Parser:
   )
 
 
+@contextlib.contextmanager
+def _no_interrupt_lost():
+  """One that comes in a callback of the garbage collector, as JAX has, too.
+
+  Python drops what is raised there, so it is raised again.
+  """
+  before = sys.unraisablehook
+
+  def again(dropped):
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+      return before(dropped)
+    threading.Timer(0.1, signal.raise_signal, (signal.SIGINT,)).start()
+
+  sys.unraisablehook = again
+  try:
+    yield
+  finally:
+    sys.unraisablehook = before
+
+
+@_no_interrupt_lost()
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
   width = max(map(len, _COMMANDS))
@@ -67,14 +90,28 @@ def main(argv: list[str] | None = None) -> int:
     if args.command in _LISTS:
       from jaxad.listings import LISTS
 
-      print("\n".join(LISTS[args.command](args.arguments)))
-      return 0
+      return _show("\n".join(LISTS[args.command](args.arguments)))
+    if args.command == "run":
+      return run(args.arguments)
+    module = importlib.import_module(f"jaxad.{args.command}")
+    return module.main(args.arguments)
   except InputError as error:
     return _fail(error)
-  if args.command == "run":
-    return run(args.arguments)
-  module = importlib.import_module(f"jaxad.{args.command}")
-  return module.main(args.arguments)
+  except KeyboardInterrupt:  # while libraries are imported
+    print(_stopped(None), file=sys.stderr)
+    return INTERRUPTED
+
+
+def _show(text):
+  try:
+    print(text, flush=True)
+  except OSError as error:
+    # What is left goes nowhere when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # of `| head`, which has enough
+      return 0
+    return _fail(_disk_trouble(error))
+  return 0
 
 
 def version() -> str:
@@ -82,6 +119,7 @@ def version() -> str:
   return f"jaxad {jaxad.__version__}"
 
 
+@_no_interrupt_lost()
 def run(argv: list[str] | None = None) -> int:
   """`jaxad run`: trains, evaluates and reports one configuration."""
   try:
@@ -197,7 +235,7 @@ def _stopped(workdir):
   ]
   if found:
     return f"stopped; continue with --resume --workdir {workdir}"
-  return "stopped before anything was written; start again."
+  return "stopped before anything was written; start the same again."
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import itertools
 import json
 import math
 import os
+import socket
 import sys
 import threading
 import time
@@ -39,6 +40,9 @@ from jaxad.errors import INTERRUPTED, USAGE_ERROR, InputError
 # busy; until one that is lost may have said why; from the last word of one to
 # its end.
 MEETING, HEARTBEAT, HEARING, TELLING, LEAVING = 300, 100, 30, 5, 1
+
+# Processes, at most.
+MOST = 2**16
 
 ADDRESS, COUNT, INDEX = (
   "JAX_COORDINATOR_ADDRESS",
@@ -74,11 +78,8 @@ def join() -> None:
   """
   address = os.environ.get(ADDRESS)
   count, index = whole_number(COUNT), whole_number(INDEX)
-  if address is not None and not address.rpartition(":")[2].isdigit():
-    raise InputError(
-      f"{ADDRESS}={address}: expected the host of process 0 and a free port "
-      "there, such as node1:1234."
-    )
+  if address is not None:
+    _check_port(address, index)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   # JAX would take SIGTERM for itself, and knows no Ctrl-C: see `Stop`.
   jax.config.update("jax_enable_preemption_service", False)
@@ -123,6 +124,24 @@ def join() -> None:
     )
 
 
+def _check_port(address, index):
+  port = address.rpartition(":")[2]
+  if not (port.isdecimal() and 0 < int(port) < 2**16):
+    raise InputError(
+      f"{ADDRESS}={address}: expected the host of process 0 and a free port "
+      "there, such as node1:1234."
+    )
+  if index != 0 or "JAX_COORDINATOR_BIND_ADDRESS" in os.environ:
+    return
+  try:
+    socket.create_server(("", int(port))).close()
+  except OSError as error:  # JAX would share it
+    raise InputError(
+      f"{ADDRESS}={address}: the port cannot be used ({error.strerror}); "
+      f"choose another, or give every process its own {INDEX}, from 0."
+    ) from error
+
+
 def whole_number(name: str) -> int | None:
   """Of an environment variable; None where it is not set.
 
@@ -154,6 +173,8 @@ def place() -> tuple[int, int]:
         f"{names[0]}={index}: expected a number from 0, below "
         f"{names[1]}={count}."
       )
+    if count > MOST:
+      raise InputError(f"{names[1]}={count}: expected no more than {MOST}.")
     return index, count
   raise InputError(
     "--distributed: nothing says which of how many processes this is; set "

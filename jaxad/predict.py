@@ -209,7 +209,8 @@ def predict(
       `jaxad.predict_share`.
 
   Returns:
-    What stands in `scores.json`; with others that are not done, its share.
+    What stands in `scores.json`, and its folder, "output"; with others that
+    are not done, of its share.
 
   Raises:
     InputError: the folder holds something else, or cannot be written.
@@ -237,13 +238,11 @@ def predict(
   def summed(found, paths=paths):
     summary = _summary(run, found, set(paths), limit)
     found.write_summary(summary)
-    return summary
+    return {**summary, "output": str(found.path)}
 
   if share[1] == 1:
-    summary = scored(output, paths)
-  else:
-    summary = predict_share(opened, scored, summed, paths, output, share)
-  return {**summary, "output": str(output)}
+    return scored(output, paths)
+  return predict_share(opened, scored, summed, paths, output, share)
 
 
 def _score(run, found, limit, with_maps, batch_size):

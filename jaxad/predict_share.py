@@ -65,7 +65,12 @@ def predict_share(
       if row["map"]:
         _move_map(row["map"], place, output)
     found.append([row for _, row in wanted])
-    shutil.rmtree(output / SHARES)
+    # Others end too, and one that has been started again may be at work.
+    for place in (output / SHARES).glob("*"):
+      if is_finished(place):
+        shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):
+      (output / SHARES).rmdir()
     return summed(found)
 
 

@@ -158,7 +158,8 @@ def _sweep(args) -> int:
   platform, count = processes.devices()
   if platform != "cpu":  # The devices are for the runs.
     jax.config.update("jax_platforms", "cpu")
-  shares = processes.shares(platform, count, args.jobs)
+  jobs = args.jobs and min(args.jobs, len(args.cells) * len(args.seeds))
+  shares = processes.shares(platform, count, jobs)
   configs = _checked(args.cells)
   with _taken(args.workdir, args.resume, _described(args)):
     runs = [

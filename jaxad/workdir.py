@@ -19,17 +19,19 @@ from jaxad.report import tables
 
 # Of files the content counts, which is compared by its digest; and it is no
 # other run for being shown elsewhere too, or for lying on other devices.
-FREE = frozenset(
+ELSEWHERE = frozenset(
   {
     "config.data.root",
     "config.data.outlier_root",
     "config.detector.weights",
     "config.detector.trunk.weights",
-    "config.train.model_devices",
-    "config.train.split_optimizer",
     "config.train.tensorboard",
   }
 )
+FREE = ELSEWHERE | {
+  "config.train.model_devices",
+  "config.train.split_optimizer",
+}
 
 LOCK = ".lock"
 EXAMPLES = "examples.csv"
@@ -203,7 +205,7 @@ def check_same_command(config: Mapping, **options) -> None:
   for name, given in {"config": config, "run": options}.items():
     mine = json.loads(json.dumps(given))
     theirs = hosts.of_first(lambda mine=mine: mine)
-    found = found or first_difference(theirs, mine, name, FREE)
+    found = found or first_difference(theirs, mine, name, ELSEWHERE)
   _check_same(found, "start all by one command, of one version")
 
 

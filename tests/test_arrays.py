@@ -135,6 +135,30 @@ def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch, folder, capsys):
   assert "invalid choice: 'pixels'" in said and "'decoded'" in said
 
 
+def test_a_cache_without_a_name_is_the_usual_one(tmp_path, monkeypatch):
+  """Not the folder one stands in, which `jaxad cache` would clear."""
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  for value in ("", None):
+    if value is None:
+      monkeypatch.delenv("JAXAD_CACHE")
+    else:
+      monkeypatch.setenv("JAXAD_CACHE", value)
+    assert cache.cache_dir() == tmp_path / "jaxad"
+
+
+def test_a_part_of_the_cache_may_be_a_link(tmp_path, monkeypatch):
+  monkeypatch.setenv("JAXAD_CACHE", str(tmp_path / "cache"))
+  for name in ("large/weights/sub", "other", "cache"):
+    (tmp_path / name).mkdir(parents=True)
+  (tmp_path / "large/weights/sub/a").write_text("a")
+  (tmp_path / "other/kept").write_text("b")
+  (tmp_path / "large/weights/link").symlink_to(tmp_path / "other")
+  (tmp_path / "cache/weights").symlink_to(tmp_path / "large/weights")
+  cache.clear("weights")
+  assert not list((tmp_path / "cache/weights").iterdir())
+  assert (tmp_path / "other/kept").exists()
+
+
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch, folder):
   make_set(tmp_path / "set")
   monkeypatch.setattr(images, "MEMORY_SHARE", 0)

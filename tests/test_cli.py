@@ -146,6 +146,55 @@ def test_help_names_every_command(capsys):
     assert callable(importlib.import_module(f"jaxad.{name}").main)
 
 
+def shell(command):
+  return subprocess.run(
+    ["bash", "-c", command], capture_output=True, text=True, cwd=ROOT
+  )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
+def test_a_listing_that_nobody_reads_to_its_end():
+  done = shell(
+    f"set -o pipefail; {sys.executable} -m jaxad fields alae | (sleep 1; true)"
+  )
+  assert done.returncode == 0 and not done.stderr
+  if pathlib.Path("/dev/full").exists():
+    done = shell(f"{sys.executable} -m jaxad methods > /dev/full")
+    assert done.returncode == cli.USAGE_ERROR
+    assert done.stderr == "error: the disk is full; free some space.\n"
+
+
+# Ctrl-C while the garbage is collected, which Python drops, and again later.
+DROPPED = """
+import gc, signal, sys, time
+from jaxad import cli
+
+def interrupt(phase, info):
+  gc.callbacks.clear()
+  signal.raise_signal(signal.SIGINT)
+
+def work(argv):
+  gc.callbacks.append(interrupt)
+  gc.collect()
+  time.sleep(20)
+  print("the end")
+
+module = type(sys)("jaxad.predict")
+module.main = work
+sys.modules["jaxad.predict"] = module
+sys.exit(cli.main(["predict"]))
+"""
+
+
+def test_no_interrupt_is_lost():
+  done = subprocess.run(
+    [sys.executable, "-c", DROPPED], capture_output=True, text=True, cwd=ROOT
+  )
+  assert done.returncode == cli.INTERRUPTED
+  assert done.stderr.startswith("stopped before anything was written")
+  assert not done.stdout
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
   """The names in a built wheel, {name: size}."""

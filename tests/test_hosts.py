@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxad import hosts, run, tensor_file
+from jaxad import hosts, run, tensor_file, workdir
 from jaxad.cli import INTERRUPTED, USAGE_ERROR
 from jaxad.errors import InputError
 
@@ -515,12 +515,42 @@ def test_the_environment_says_which_process_this_is(nowhere):
   nowhere.setenv("JAX_PROCESS_ID", "-1")
   with pytest.raises(InputError, match="JAX_PROCESS_ID=-1: expected a whole"):
     hosts.place()
+  nowhere.setenv("JAX_PROCESS_ID", "1")
+  nowhere.setenv("JAX_NUM_PROCESSES", "99999999999")
+  with pytest.raises(InputError, match="=99999999999: expected no more than"):
+    hosts.place()
 
 
-def test_the_address_has_a_port(monkeypatch):
-  monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "node1")
-  with pytest.raises(InputError, match="ADDRESS=node1: .*such as node1:1234"):
+@pytest.mark.parametrize("address", ["node1", "node1:0", "node1:65536"])
+def test_the_address_has_a_port(monkeypatch, address):
+  monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", address)
+  match = f"ADDRESS={address}: .*such as node1:1234"
+  with pytest.raises(InputError, match=match):
     hosts.join()
+
+
+def test_two_that_say_they_are_the_first(monkeypatch):
+  """JAX would have both, and end one of them by a crash."""
+  with socket.socket() as other:
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    other.bind(("127.0.0.1", 0))
+    other.listen()
+    address = f"127.0.0.1:{other.getsockname()[1]}"
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", address)
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", "0")
+    with pytest.raises(InputError, match="port cannot .*its own JAX_PROCESS"):
+      hosts.join()
+
+
+@pytest.mark.parametrize("field", ["batch_size", "split_optimizer"])
+def test_what_processes_must_have_in_common(monkeypatch, field):
+  config = {"train": {"batch_size": 4, "split_optimizer": False}}
+  theirs = {"train": config["train"] | {field: 2}}
+  answers = iter([theirs, {}])
+  monkeypatch.setattr(hosts, "of_first", lambda make: next(answers) or make())
+  with pytest.raises(InputError, match=f"config.train.{field} is 2 there"):
+    workdir.check_same_command(config)
 
 
 def test_one_process_asks_nobody():

@@ -462,8 +462,8 @@ def test_stopped_while_shares_are_put_together(
   module = {"replace": os, "rmtree": shutil}[moment]
   real = getattr(module, moment)
 
-  def stopped(*paths):
-    real(*paths)
+  def stopped(*paths, **options):
+    real(*paths, **options)
     if moment == "rmtree" or "maps" in pathlib.Path(paths[1]).parts:
       raise KeyboardInterrupt
 
@@ -472,6 +472,46 @@ def test_stopped_while_shares_are_put_together(
     assert shared(1, "--maps") == cli.INTERRUPTED
   assert shared(1, "--maps") == 0
   check_whole(run, new, tmp_path, "--maps")
+
+
+def test_shares_that_end_at_once(shared, run, new, tmp_path, monkeypatch):
+  """The other one has put all together when this one wants to."""
+  leave = predictions.Predictions.__exit__
+
+  def left(found, *error):
+    leave(found, *error)
+    if found.path.name == "0-of-2" and predictions.is_finished(found.path):
+      assert shared(1) == 0
+
+  with monkeypatch.context() as patch:
+    patch.setattr(predictions.Predictions, "__exit__", left)
+    assert shared(0) == 0
+  check_whole(run, new, tmp_path)
+
+
+def test_who_is_at_work_keeps_its_share(
+  shared, run, new, tmp_path, monkeypatch
+):
+  """A call for the same folder may be done before it."""
+  score, calls = predict._score, []
+
+  def slow(*args):
+    calls.append(args)
+    if len(calls) == 1:
+      assert call(run, new, tmp_path / "out") == 0 and shared(1) == 0
+    score(*args)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(predict, "_score", slow)
+    assert shared(0) == 0
+  check_whole(run, new, tmp_path)
+
+
+def test_a_share_says_where_it_is(shared, tmp_path, capsys):
+  assert shared(0) == 0
+  assert f"{tmp_path}/out/shares/0-of-2/scores.csv" in capsys.readouterr().out
+  assert shared(1) == 0
+  assert f"{tmp_path}/out/scores.csv" in capsys.readouterr().out
 
 
 def test_a_name_that_cannot_be(run, new, tmp_path, monkeypatch):

@@ -332,6 +332,20 @@ def fates(monkeypatch, tmp_path):
 GRID = ["--config=vae:mnist", "--over=data.subset=0..1", "--seeds=2"]
 
 
+def test_no_more_processes_than_runs(monkeypatch, tmp_path):
+  asked = []
+
+  def shares(platform, count, jobs):
+    asked.append(jobs)
+    raise InputError("enough")
+
+  monkeypatch.setattr(processes, "shares", shares)
+  for jobs in (1, 99_999_999):
+    argv = ["--config=pca,knn", "--seeds=0,1", f"--workdir={tmp_path}"]
+    assert sweep.main([*argv, f"--jobs={jobs}"]) == 2
+  assert asked == [1, 4]
+
+
 def rows_of(folder):
   with (folder / "sweep.csv").open() as file:
     return list(csv.DictReader(file))
