@@ -235,7 +235,7 @@ def _stopped(workdir):
   ]
   if found:
     return f"stopped; continue with --resume --workdir {workdir}"
-  return "stopped before anything was written; start the same again."
+  return "stopped before anything was written; start again."
 
 
 @contextlib.contextmanager
