@@ -97,8 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     return module.main(args.arguments)
   except InputError as error:
     return _fail(error)
-  except KeyboardInterrupt:  # while libraries are imported
-    print(_stopped(None), file=sys.stderr)
+  except KeyboardInterrupt:  # of an import, or a command that keeps no state
+    print("stopped; start again.", file=sys.stderr)
     return INTERRUPTED
 
 

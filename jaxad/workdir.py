@@ -17,8 +17,8 @@ from jaxad.data.fingerprint import Row, difference, fingerprint
 from jaxad.errors import InputError
 from jaxad.report import tables
 
-# Of files the content counts, which is compared by its digest; and it is no
-# other run for being shown elsewhere too, or for lying on other devices.
+# What the processes of a run may have each for itself: of files the content
+# counts, which is compared by its digest, and one shows the run elsewhere too.
 ELSEWHERE = frozenset(
   {
     "config.data.root",
@@ -28,6 +28,7 @@ ELSEWHERE = frozenset(
     "config.train.tensorboard",
   }
 )
+# A run that is resumed may also lie on its devices in another way.
 FREE = ELSEWHERE | {
   "config.train.model_devices",
   "config.train.split_optimizer",

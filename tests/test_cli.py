@@ -152,11 +152,8 @@ def shell(command):
   )
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
 def test_a_listing_that_nobody_reads_to_its_end():
-  done = shell(
-    f"set -o pipefail; {sys.executable} -m jaxad fields alae | (sleep 1; true)"
-  )
+  done = shell(f"set -o pipefail; {sys.executable} -m jaxad fields alae | true")
   assert done.returncode == 0 and not done.stderr
   if pathlib.Path("/dev/full").exists():
     done = shell(f"{sys.executable} -m jaxad methods > /dev/full")
@@ -191,7 +188,7 @@ def test_no_interrupt_is_lost():
     [sys.executable, "-c", DROPPED], capture_output=True, text=True, cwd=ROOT
   )
   assert done.returncode == cli.INTERRUPTED
-  assert done.stderr.startswith("stopped before anything was written")
+  assert done.stderr == "stopped; start again.\n"
   assert not done.stdout
 
 
